@@ -1,0 +1,1 @@
+"""The HTTP face: a route parses, calls one service method and renders."""

@@ -1,0 +1,1 @@
+"""The container life cycle and everything a running container can be asked."""

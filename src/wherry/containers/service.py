@@ -1,0 +1,196 @@
+"""The containers service: what the API asks of containers. (Contract; see methods.)
+
+Implemented by ``containers.engine.ContainerEngine``. ``ref`` is a full id, a unique id prefix or a
+name, with or without the leading slash. ``NotFound`` text: "No such container: REF".
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from wherry.wire.container import CreateRequest, HostConfig, RestartPolicy
+
+
+@dataclass(frozen=True)
+class AttachOptions:
+    logs: bool = False
+    stream: bool = False
+    stdin: bool = False
+    stdout: bool = False
+    stderr: bool = False
+    detach_keys: str | None = None
+    """None: the default ``ctrl-p,ctrl-q``; text as Docker's ``detachKeys``."""
+
+
+@dataclass(frozen=True)
+class LogOptions:
+    stdout: bool = True
+    stderr: bool = True
+    follow: bool = False
+    since: float | None = None
+    until: float | None = None
+    timestamps: bool = False
+    tail: int | None = None
+    """None: all."""
+    details: bool = False
+
+
+@dataclass(frozen=True)
+class LogLine:
+    stream: int
+    """1 stdout, 2 stderr."""
+    data: bytes
+    """Text with its newline; a partial line has none."""
+    timestamp: str
+    """RFC 3339 with nanoseconds."""
+
+
+@dataclass(frozen=True)
+class ExecRequest:
+    cmd: Sequence[str]
+    attach_stdin: bool = False
+    attach_stdout: bool = False
+    attach_stderr: bool = False
+    tty: bool = False
+    detach_keys: str | None = None
+    env: Sequence[str] = ()
+    working_dir: str = ""
+    user: str = ""
+    privileged: bool = False
+    console_size: tuple[int, int] | None = None
+
+
+class Session(Protocol):
+    """One client's stdio session on a container or exec; the API pumps it to the socket.
+
+    The API frames chunks (multiplexed when ``tty`` is False). A detach key sequence read from
+    the client ends the session with ``detached``.
+    """
+
+    tty: bool
+
+    async def read(self) -> tuple[int, bytes] | None:
+        """Next output chunk, or None at the end (exit or detach)."""
+
+    async def write(self, data: bytes) -> None:
+        """Client input. Recognises the detach keys."""
+
+    async def close_stdin(self) -> None: ...
+
+    async def close(self) -> None:
+        """The client is gone."""
+
+
+class Containers(Protocol):
+    async def create(
+        self, name: str | None, request: CreateRequest, platform: str | None = None
+    ) -> tuple[str, list[str]]:
+        """Returns id and warnings. ``Conflict``: name in use; ``NotFound``: no such image."""
+
+    async def start(self, ref: str, detach_keys: str | None = None) -> None:
+        """``NotModified`` when running already."""
+
+    async def stop(self, ref: str, timeout: int | None = None, signal: str | None = None) -> None:
+        """``timeout`` seconds, -1 for ever. ``NotModified`` when not running."""
+
+    async def restart(
+        self, ref: str, timeout: int | None = None, signal: str | None = None
+    ) -> None: ...
+
+    async def kill(self, ref: str, signal: str | None = None) -> None: ...
+
+    async def pause(self, ref: str) -> None: ...
+
+    async def unpause(self, ref: str) -> None: ...
+
+    async def wait(self, ref: str, condition: str = "not-running") -> tuple[int, str]:
+        """Exit code and error message. Conditions: not-running, next-exit, removed.
+
+        The lookup and the registration happen before the first await: a caller that has started
+        the coroutine misses no exit.
+        """
+
+    async def rename(self, ref: str, name: str) -> None: ...
+
+    async def remove(
+        self, ref: str, *, force: bool = False, volumes: bool = False, link: bool = False
+    ) -> None: ...
+
+    def list(
+        self,
+        filters: Mapping[str, Sequence[str]],
+        *,
+        all: bool = False,
+        limit: int | None = None,
+        size: bool = False,
+    ) -> list[dict[str, Any]]:
+        """Rows of ``GET /containers/json``, newest first."""
+
+    def inspect(self, ref: str, *, size: bool = False) -> dict[str, Any]: ...
+
+    def logs(self, ref: str, options: LogOptions) -> AsyncIterator[LogLine]:
+        """Raises before the first line is asked for when the container is unknown."""
+
+    def tty(self, ref: str) -> bool:
+        """Whether the container has a terminal (and so raw streams)."""
+
+    async def attach(self, ref: str, options: AttachOptions) -> Session: ...
+
+    async def resize(self, ref: str, height: int, width: int) -> None: ...
+
+    async def exec_create(self, ref: str, request: ExecRequest) -> str: ...
+
+    async def exec_start(
+        self,
+        exec_id: str,
+        *,
+        detach: bool = False,
+        tty: bool | None = None,
+        console_size: tuple[int, int] | None = None,
+    ) -> Session | None:
+        """None when detached."""
+
+    async def exec_resize(self, exec_id: str, height: int, width: int) -> None: ...
+
+    def exec_inspect(self, exec_id: str) -> dict[str, Any]: ...
+
+    async def update(
+        self, ref: str, resources: HostConfig, restart: RestartPolicy | None
+    ) -> list[str]:
+        """Change limits; returns warnings."""
+
+    async def top(self, ref: str, ps_args: str = "-ef") -> tuple[list[str], list[list[str]]]: ...
+
+    async def changes(self, ref: str) -> list[tuple[str, int]]:
+        """(path, 0 modified | 1 added | 2 deleted)."""
+
+    async def commit(
+        self,
+        ref: str,
+        *,
+        reference: str | None,
+        comment: str = "",
+        author: str = "",
+        pause: bool = True,
+        changes: Sequence[str] = (),
+        config: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Returns the image id."""
+
+    async def prune(self, filters: Mapping[str, Sequence[str]]) -> dict[str, Any]: ...
+
+    def disk_usage(self) -> list[dict[str, Any]]: ...
+
+    def counts(self) -> dict[str, int]:
+        """{"running": n, "paused": n, "stopped": n}, for ``/info``."""
+
+    def using(self, image_id: str) -> list[tuple[str, bool]]:
+        """(container id, running) of containers made from the image."""
+
+    async def reconcile(self) -> None:
+        """Start-up: adopt what runs, record what ended, finish or undo what was interrupted."""
+
+    async def shutdown(self) -> None:
+        """The daemon ends: leave containers running, end our own sessions and tasks."""

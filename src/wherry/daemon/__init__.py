@@ -1,0 +1,1 @@
+"""The composition root: builds every service, configuration, events, start-up, shutdown."""

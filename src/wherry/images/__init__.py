@@ -1,0 +1,1 @@
+"""Content, layers, references; load, save, import, commit, history, prune."""

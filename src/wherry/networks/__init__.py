@@ -1,0 +1,1 @@
+"""Network drivers, IPAM, endpoints, port publishing, firewall, names."""

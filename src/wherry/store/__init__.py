@@ -1,0 +1,1 @@
+"""SQLite metadata and the one module that knows every on-disk path."""

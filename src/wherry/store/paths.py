@@ -1,0 +1,134 @@
+"""Every on-disk path of Wherry. No other module joins path names of its own.
+
+``data`` (root 0700, survives reboot)         ``run`` (gone after reboot)
+├── state.db                                  ├── wherry.sock, wherryd.pid
+├── blobs/sha256/<hex>                        ├── mnt/<container>/   private mount points
+├── layers/<diff-id hex>/                     ├── netns/<name>       network namespaces
+├── containers/<id>/                          └── exits/<container>  exit codes by the monitor
+├── volumes/<name>/_data
+├── build/
+└── tmp/          ingest; emptied at start
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+DEFAULT_DATA_ROOT = Path("/var/lib/wherry")
+DEFAULT_RUN_DIR = Path("/run/wherry")
+
+
+@dataclass(frozen=True)
+class ContainerPaths:
+    """What one container has on disk (``root``) and for as long as it runs (``run``)."""
+
+    root: Path
+    run: Path
+
+    @property
+    def upper(self) -> Path:
+        """The writable layer: overlayfs upperdir."""
+        return self.root / "upper"
+
+    @property
+    def work(self) -> Path:
+        return self.root / "work"
+
+    @property
+    def bundle(self) -> Path:
+        """OCI bundle: ``config.json`` is here, and the monitor's pid files and control pipe."""
+        return self.run
+
+    @property
+    def rootfs(self) -> Path:
+        """Mount point of the root file system, mounted only in the monitor's own namespace."""
+        return self.run / "rootfs"
+
+    @property
+    def log(self) -> Path:
+        """Current log segment; rotated ones are beside it as ``log.1``, ``log.2.gz`` ..."""
+        return self.root / "log"
+
+    @property
+    def hosts(self) -> Path:
+        return self.root / "hosts"
+
+    @property
+    def hostname(self) -> Path:
+        return self.root / "hostname"
+
+    @property
+    def resolv_conf(self) -> Path:
+        return self.root / "resolv.conf"
+
+    @property
+    def exit_dir(self) -> Path:
+        """The monitor writes ``<id>`` with the exit code here; must survive a reboot."""
+        return self.root / "exit"
+
+
+@dataclass(frozen=True)
+class Paths:
+    """The layout under one data root and one run directory (see the drawing above)."""
+
+    data: Path = DEFAULT_DATA_ROOT
+    run: Path = DEFAULT_RUN_DIR
+
+    @property
+    def database(self) -> Path:
+        return self.data / "state.db"
+
+    @property
+    def lock(self) -> Path:
+        """Held with flock by the one daemon that owns this data root."""
+        return self.data / "wherryd.lock"
+
+    @property
+    def blobs(self) -> Path:
+        return self.data / "blobs" / "sha256"
+
+    def blob(self, hex_digest: str) -> Path:
+        return self.blobs / hex_digest
+
+    @property
+    def layers(self) -> Path:
+        return self.data / "layers"
+
+    def layer(self, hex_diff_id: str) -> Path:
+        return self.layers / hex_diff_id
+
+    @property
+    def containers(self) -> Path:
+        return self.data / "containers"
+
+    def container(self, container_id: str) -> ContainerPaths:
+        return ContainerPaths(self.containers / container_id, self.mounts / container_id)
+
+    @property
+    def volumes(self) -> Path:
+        return self.data / "volumes"
+
+    def volume(self, name: str) -> Path:
+        return self.volumes / name
+
+    @property
+    def tmp(self) -> Path:
+        return self.data / "tmp"
+
+    @property
+    def mounts(self) -> Path:
+        """A private mount (bound onto itself) so that nothing below it reaches other namespaces."""
+        return self.run / "mnt"
+
+    @property
+    def netns(self) -> Path:
+        return self.run / "netns"
+
+    @property
+    def socket(self) -> Path:
+        return self.run / "wherry.sock"
+
+    @property
+    def pidfile(self) -> Path:
+        return self.run / "wherryd.pid"
