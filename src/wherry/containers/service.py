@@ -118,7 +118,7 @@ class Containers(Protocol):
         self, ref: str, *, force: bool = False, volumes: bool = False, link: bool = False
     ) -> None: ...
 
-    def list(
+    def summaries(
         self,
         filters: Mapping[str, Sequence[str]],
         *,

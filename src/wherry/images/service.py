@@ -44,7 +44,7 @@ class Images(Protocol):
     def lower_dirs(self, image: Image) -> list[str]:
         """Directories of the layers, topmost first, for overlayfs. [] for an empty image."""
 
-    def list(self, filters: Mapping[str, Sequence[str]], *, all: bool) -> list[dict[str, Any]]:
+    def summaries(self, filters: Mapping[str, Sequence[str]], *, all: bool) -> list[dict[str, Any]]:
         """Rows of ``GET /images/json``."""
 
     def inspect(self, name: str, platform: str | None = None) -> dict[str, Any]: ...

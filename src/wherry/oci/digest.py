@@ -1,4 +1,4 @@
-"""Content digests (OCI image spec 1.1, "Digests"): ``sha256:<64 hex>`` is all that Wherry writes."""
+"""Content digests (OCI image spec 1.1, "Digests"): Wherry writes ``sha256:<64 hex>`` only."""
 
 from __future__ import annotations
 
