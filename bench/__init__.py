@@ -1,0 +1,1 @@
+"""Measurements against Docker on the same machine."""
