@@ -1,0 +1,114 @@
+"""Replies: JSON bodies, empty ones, and streams of JSON progress objects."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from wherry.api.errors import status_of
+from wherry.linux.tasks import spawn
+from wherry.wire.progress import failure
+
+JSON = "application/json"
+_encoder = msgspec.json.Encoder()
+_log = logging.getLogger(__name__)
+_BACKLOG = 512
+"""Progress objects kept for a slow client; beyond it, mere progress is dropped."""
+
+
+def encode(value: object) -> bytes:
+    """JSON bytes of plain values, structs and dataclasses."""
+    return _encoder.encode(value)
+
+
+def json_reply(value: object, status: int = 200) -> web.Response:
+    return web.Response(body=encode(value) + b"\n", status=status, content_type=JSON)
+
+
+def empty(status: int = 204) -> web.Response:
+    return web.Response(status=status)
+
+
+def text_reply(text: str, status: int = 200) -> web.Response:
+    return web.Response(text=text, status=status)
+
+
+def error_reply(error: BaseException) -> web.Response:
+    """Any failure as Docker writes it: ``{"message": ...}``; 304 has no body."""
+    status, message = status_of(error)
+    if status == 304:
+        return web.Response(status=304)
+    return json_reply({"message": message}, status)
+
+
+class Progress:
+    """The reply of a long operation: JSON objects in a row, head sent with the first one.
+
+    ``emit`` never waits; a client that reads slowly loses progress bars, never other objects
+    within ``_BACKLOG``, and the daemon's memory stays bounded.
+    """
+
+    def __init__(self, request: web.BaseRequest, content_type: str = JSON) -> None:
+        self._request = request
+        self._response = web.StreamResponse(headers={"Content-Type": content_type})
+        self._pending: list[bytes] = []
+        self._wake = asyncio.Event()
+        self._closing = False
+
+    @property
+    def started(self) -> bool:
+        return self._response.prepared or bool(self._pending)
+
+    def emit(self, item: Mapping[str, Any]) -> None:
+        if len(self._pending) >= _BACKLOG and item.get("progressDetail"):
+            return
+        self._pending.append(encode(item) + b"\r\n")
+        self._wake.set()
+
+    async def _write_all(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._pending:
+                data = b"".join(self._pending)
+                self._pending.clear()
+                if not self._response.prepared:
+                    await self._response.prepare(self._request)
+                await self._response.write(data)
+            if self._closing:
+                return
+
+    async def _finish(self, writer: asyncio.Task[None]) -> None:
+        self._closing = True
+        self._wake.set()
+        await writer
+
+    async def run(
+        self, operation: Callable[[Callable[[Mapping[str, Any]], None]], Awaitable[object]]
+    ) -> web.StreamResponse:
+        """Run ``operation(emit)``; a failure before the first object gets its own status, one
+        after it arrives inside the 200 as ``errorDetail``."""
+        writer = spawn(self._write_all(), name="progress writer")
+        try:
+            try:
+                await operation(self.emit)
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:
+                if not self.started:
+                    raise
+                code, message = status_of(error)
+                _log.debug("failed after the reply began (%d): %s", code, message)
+                self.emit(failure(message))
+            await self._finish(writer)
+        finally:
+            writer.cancel()
+        if not self._response.prepared:
+            await self._response.prepare(self._request)
+        await self._response.write_eof()
+        return self._response

@@ -1,0 +1,175 @@
+"""The router and what a handler receives.
+
+A group of routes is a class that takes its services by constructor and has one method
+``register(router)``::
+
+    class VolumeRoutes:
+        def __init__(self, volumes: VolumeService) -> None: ...
+
+        def register(self, router: Router) -> None:
+            router.add("GET", "/volumes/{name}", self.inspect)
+
+        async def inspect(self, call: Call) -> web.StreamResponse:
+            return json_reply(self._volumes.inspect(call.path["name"]))
+
+Patterns have no version prefix. ``{name}`` matches one path segment, ``{name:.+}`` anything.
+Handlers raise kinds of ``wherry.errors``; the application turns them into replies.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import msgspec
+from aiohttp import web
+
+from wherry.api.errors import MethodNotAllowed
+from wherry.api.query import Query
+from wherry.errors import Invalid, NotFound, NotImplementedYet
+
+T = TypeVar("T")
+_PARAMETER = re.compile(r"\{(\w+)(?::([^}]+))?\}")
+_BODY_LIMIT = 64 << 20
+"""Bytes of a JSON body; uploads are streamed and have no limit."""
+
+
+class Call:
+    """One request: path parameters, query, API version, body."""
+
+    __slots__ = ("_query", "path", "request", "version")
+
+    def __init__(
+        self, request: web.BaseRequest, path: dict[str, str], version: tuple[int, int]
+    ) -> None:
+        self.request = request
+        self.path = path
+        self.version = version
+        """API version asked for, e.g. ``(1, 41)``; the newest when the path has none."""
+        self._query: Query | None = None
+
+    @property
+    def query(self) -> Query:
+        if self._query is None:
+            values = self.request.query
+            every: dict[str, list[str]] = {}
+            for key, value in values.items():
+                every.setdefault(key, []).append(value)
+            self._query = Query(values, every)
+        return self._query
+
+    async def read(self) -> bytes:
+        """The whole body, of at most 64 MiB."""
+        chunks: list[bytes] = []
+        size = 0
+        async for chunk in self.request.content.iter_any():
+            size += len(chunk)
+            if size > _BODY_LIMIT:
+                raise Invalid("the request body is too large")
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    async def body(self, kind: type[T], *, optional: bool = False) -> T:
+        """The JSON body as ``kind``. ``optional``: no body gives ``kind()``.
+
+        Raises ``Invalid``: "invalid JSON: ..." naming the field, or for a body of another type.
+        """
+        data = await self.read()
+        if not data.strip():
+            if optional:
+                return kind()
+            raise Invalid("invalid JSON: got EOF while reading request body")
+        sort = self.request.headers.get("Content-Type", "")
+        if sort.partition(";")[0].strip().lower() != "application/json":
+            raise Invalid(f"unsupported Content-Type header ({sort}): must be 'application/json'")
+        try:
+            value: T = msgspec.json.decode(data, type=kind)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise Invalid(f"invalid JSON: {error}") from None
+        if value is None:
+            return kind()
+        return value
+
+
+Handler = Callable[[Call], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True)
+class Route:
+    """``streams``: cancelled when the client goes away; else the handler runs to its end."""
+
+    handler: Handler
+    streams: bool
+
+
+class Router:
+    """Method and path to handler. Exact paths first, then patterns in the order they came."""
+
+    def __init__(self) -> None:
+        self._exact: dict[str, dict[str, Route]] = {}
+        self._patterns: dict[str, list[tuple[re.Pattern[str], str, dict[str, Route]]]] = {}
+        self._fallback: Router | None = None
+
+    def add(self, method: str, pattern: str, handler: Handler, *, streams: bool = False) -> None:
+        """``streams``: end the handler (by cancellation) as soon as the client is gone."""
+        self._methods(pattern)[method] = Route(handler, streams)
+
+    def missing(self, method: str, pattern: str, what: str) -> None:
+        """An endpoint of Docker that is not there yet: 501, unless ``add`` has it as well."""
+        if self._fallback is None:
+            self._fallback = Router()
+
+        async def refuse(call: Call) -> web.StreamResponse:
+            raise NotImplementedYet(f"{what}: not implemented by this version of Wherry")
+
+        self._fallback.add(method, pattern, refuse)
+
+    def _methods(self, pattern: str) -> dict[str, Route]:
+        if "{" not in pattern:
+            return self._exact.setdefault(pattern, {})
+        room = self._patterns.setdefault(pattern.split("/", 2)[1], [])
+        for _, known, methods in room:
+            if known == pattern:
+                return methods
+        methods = {}
+        room.append((_compile(pattern), pattern, methods))
+        return methods
+
+    def _find(self, method: str, path: str) -> tuple[Route | None, dict[str, str], bool]:
+        """Route and path parameters; else whether the path exists with another method."""
+        methods = self._exact.get(path)
+        known = methods is not None
+        if methods is not None and method in methods:
+            return methods[method], {}, True
+        for regex, _, methods in self._patterns.get(path[1:].partition("/")[0], ()):
+            match = regex.fullmatch(path)
+            if match:
+                known = True
+                if method in methods:
+                    return methods[method], match.groupdict(), True
+        return None, {}, known
+
+    def find(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
+        """Raises ``NotFound`` "page not found" or ``MethodNotAllowed``."""
+        route, parameters, known = self._find(method, path)
+        if route is None and self._fallback is not None:
+            route, parameters, also = self._fallback._find(method, path)
+            known = known or also
+        if route is not None:
+            return route, parameters
+        if known:
+            raise MethodNotAllowed(f"method {method} is not allowed for {path}")
+        raise NotFound("page not found")
+
+
+def _compile(pattern: str) -> re.Pattern[str]:
+    parts: list[str] = []
+    end = 0
+    for match in _PARAMETER.finditer(pattern):
+        parts.append(re.escape(pattern[end : match.start()]))
+        parts.append(f"(?P<{match[1]}>{match[2] or '[^/]+'})")
+        end = match.end()
+    parts.append(re.escape(pattern[end:]))
+    return re.compile("".join(parts))

@@ -1,0 +1,61 @@
+"""``/_ping``, ``/version``, ``/info``, ``/system/df``."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from aiohttp import web
+
+from wherry.api.replies import json_reply
+from wherry.api.routing import Call, Router
+from wherry.errors import Invalid
+
+
+class System(Protocol):
+    """Implemented by the daemon: who it is and what it has."""
+
+    def version(self) -> dict[str, Any]:
+        """The body of ``GET /version``."""
+
+    async def info(self) -> dict[str, Any]:
+        """The body of ``GET /info``."""
+
+    async def disk_usage(self, kinds: frozenset[str], verbose: bool) -> dict[str, Any]:
+        """The body of ``GET /system/df`` for the kinds container, image, volume, build-cache."""
+
+
+class SystemRoutes:
+    def __init__(self, system: System) -> None:
+        self._system = system
+
+    def register(self, router: Router) -> None:
+        router.add("GET", "/_ping", self.ping)
+        router.add("HEAD", "/_ping", self.ping)
+        router.add("GET", "/version", self.version)
+        router.add("GET", "/info", self.info)
+        router.add("GET", "/system/df", self.disk_usage)
+
+    async def ping(self, call: Call) -> web.StreamResponse:
+        headers = {
+            "Cache-Control": "no-cache, no-store, must-revalidate",
+            "Pragma": "no-cache",
+            "Builder-Version": "1",
+            "Swarm": "inactive",
+        }
+        if call.request.method == "HEAD":
+            return web.Response(headers=headers, content_type="text/plain", charset="utf-8")
+        return web.Response(text="OK", headers=headers)
+
+    async def version(self, call: Call) -> web.StreamResponse:
+        return json_reply(self._system.version())
+
+    async def info(self, call: Call) -> web.StreamResponse:
+        return json_reply(await self._system.info())
+
+    async def disk_usage(self, call: Call) -> web.StreamResponse:
+        known = frozenset({"container", "image", "volume", "build-cache"})
+        asked = frozenset(call.query.texts("type"))
+        for kind in asked - known:
+            raise Invalid(f"unknown object type: {kind}")
+        verbose = call.query.flag("verbose", default=call.version < (1, 52))
+        return json_reply(await self._system.disk_usage(asked or known, verbose))

@@ -1,0 +1,293 @@
+"""Container routes: what reaches the service, and how its answers and failures are rendered."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from urllib.parse import quote
+
+import pytest
+from tests.api.api_fakes import FakeContainers, Service, closing, read_head
+
+from wherry.containers.service import LogLine, LogOptions
+from wherry.errors import Exhausted, Forbidden, Internal, Invalid, Unavailable, WherryError
+
+
+def message(body: bytes) -> str:
+    text: str = json.loads(body)["message"]
+    return text
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "text"),
+    [
+        ("/v1.24/containers/json", 200, None),
+        ("/v1.55/containers/json", 200, None),
+        ("/containers/json", 200, None),
+        (
+            "/v1.99/containers/json",
+            400,
+            "client version 1.99 is too new. Maximum supported API version is 1.55",
+        ),
+        (
+            "/v1.12/containers/json",
+            400,
+            "client version 1.12 is too old. Minimum supported API version is 1.24, "
+            "please upgrade your client to a newer version",
+        ),
+        ("/v1.41/nothing", 404, "page not found"),
+        ("/v1/containers/json", 404, "page not found"),
+        ("/containers/none/json", 404, "No such container: none"),
+    ],
+)
+async def test_versions_and_unknown_paths(
+    service: Service, path: str, status: int, text: str | None
+) -> None:
+    reply = await service.ask("GET", path)
+    assert reply.status == status
+    assert reply.headers["api-version"] == "1.55"
+    assert reply.headers["ostype"] == "linux"
+    if text is not None:
+        assert reply.headers["content-type"].startswith("application/json")
+        assert message(reply.body) == text
+
+
+async def test_wrong_method_is_405(service: Service) -> None:
+    reply = await service.ask("PUT", "/containers/json")
+    assert reply.status == 405
+    assert "PUT" in message(reply.body)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "named"),
+    [
+        ("GET", "/v1.41/networks", "/networks"),
+        ("POST", "/swarm/init", "/swarm/init"),
+        ("POST", "/auth", "/auth"),
+        ("GET", "/distribution/a/b/c/json", "/distribution"),
+        ("GET", "/containers/c1/export", "/containers/{id}/export"),
+    ],
+)
+async def test_what_is_not_there_yet_says_so(
+    service: Service, method: str, path: str, named: str
+) -> None:
+    reply = await service.ask(method, path)
+    assert reply.status == 501
+    assert named in message(reply.body)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (Invalid("x"), 400),
+        (Forbidden("x"), 403),
+        (Unavailable("x"), 503),
+        (Exhausted("x"), 500),
+        (Internal("x"), 500),
+    ],
+)
+async def test_error_kinds(
+    service: Service, containers: FakeContainers, error: WherryError, status: int
+) -> None:
+    containers.fail = error
+    reply = await service.ask("POST", "/containers/c1/pause")
+    assert (reply.status, message(reply.body)) == (status, "x")
+
+
+async def test_not_modified_has_no_body(service: Service, containers: FakeContainers) -> None:
+    reply = await service.ask("POST", "/containers/c1/stop?t=3&signal=INT")
+    assert (reply.status, reply.body) == (304, b"")
+    assert containers.calls == [("stop", "c1", 3, "INT")]
+
+
+async def test_create(service: Service, containers: FakeContainers) -> None:
+    body = {"Image": "i", "HostConfig": {"Memory": 7, "Unknown": {}}, "Other": 1}
+    reply = await service.ask("POST", "/v1.41/containers/create?name=n", json.dumps(body).encode())
+    assert reply.status == 201
+    assert json.loads(reply.body) == {"Id": "c1", "Warnings": ["a warning"]}
+    _, name, request, platform = containers.calls[0]
+    assert (name, request.image, request.host_config.memory, platform) == ("n", "i", 7, None)
+
+
+@pytest.mark.parametrize(
+    ("body", "sort", "text"),
+    [
+        (b"", "application/json", "invalid JSON: got EOF while reading request body"),
+        (b"{", "application/json", "invalid JSON"),
+        (b'{"HostConfig": {"Memory": "7"}}', "application/json", "$.HostConfig.Memory"),
+        (b"[]", "application/json", "invalid JSON"),
+        (b"\xff\xfe", "application/json", "invalid JSON"),
+        (b"{}", "text/plain", "unsupported Content-Type header (text/plain)"),
+    ],
+)
+async def test_bad_bodies(
+    service: Service, containers: FakeContainers, body: bytes, sort: str, text: str
+) -> None:
+    reply = await service.ask("POST", "/containers/create", body, Content_Type=sort)
+    assert reply.status == 400
+    assert text in message(reply.body)
+    assert containers.calls == []
+
+
+async def test_name_in_use_is_409(service: Service) -> None:
+    reply = await service.ask("POST", "/containers/create?name=taken", b'{"Image": "i"}')
+    assert reply.status == 409
+    assert "already in use" in message(reply.body)
+
+
+@pytest.mark.parametrize("value", ['{"status":["exited"]}', '{"status":{"exited":true}}'])
+async def test_listing_takes_both_filter_shapes(
+    service: Service, containers: FakeContainers, value: str
+) -> None:
+    path = f"/containers/json?all=1&limit=4&size=false&filters={quote(value)}"
+    assert json.loads((await service.ask("GET", path)).body) == [{"Id": "c1"}]
+    assert containers.calls == [("summaries", {"status": ["exited"]}, True, 4, False)]
+
+
+@pytest.mark.parametrize(
+    ("path", "named"),
+    [
+        ("/containers/json?limit=x", "limit"),
+        ("/containers/json?filters=%7B", "invalid filter"),
+        ("/containers/c1/logs?stdout=1&since=yesterday", "since"),
+    ],
+)
+async def test_bad_parameters_are_named(service: Service, path: str, named: str) -> None:
+    reply = await service.ask("GET", path)
+    assert reply.status == 400
+    assert named in message(reply.body)
+
+
+@pytest.mark.parametrize("path", ["/containers/c1/stop?t=x", "/containers/c1/resize?h=1"])
+async def test_bad_integers(service: Service, containers: FakeContainers, path: str) -> None:
+    assert (await service.ask("POST", path)).status == 400
+    assert containers.calls == []
+
+
+async def test_wait_sends_its_head_at_once(service: Service, containers: FakeContainers) -> None:
+    containers.exit = asyncio.get_running_loop().create_future()
+    reader, writer = await service.send("POST", "/containers/c1/wait?condition=next-exit")
+    async with closing(writer), asyncio.timeout(5):
+        status, head = await read_head(reader)
+        assert (status, head["transfer-encoding"]) == (200, "chunked")
+        assert containers.calls == [("wait", "c1", "next-exit")]
+        containers.exit.set_result((7, ""))
+        assert b'{"StatusCode":7}' in await reader.readuntil(b"}")
+
+
+async def test_wait_failures(service: Service, containers: FakeContainers) -> None:
+    assert (await service.ask("POST", "/containers/none/wait")).status == 404
+    reply = await service.ask("POST", "/containers/c1/wait?condition=never")
+    assert (reply.status, message(reply.body)) == (400, 'invalid condition: "never"')
+    containers.exit = asyncio.get_running_loop().create_future()
+    containers.exit.set_result((137, "it broke"))
+    reply = await service.ask("POST", "/containers/c1/wait")
+    assert json.loads(reply.body) == {"StatusCode": 137, "Error": {"Message": "it broke"}}
+
+
+async def test_wait_ends_with_its_client(service: Service, containers: FakeContainers) -> None:
+    containers.exit = asyncio.get_running_loop().create_future()
+    gone = asyncio.Event()
+    containers.exit.add_done_callback(lambda _: gone.set())
+    reader, writer = await service.send("POST", "/containers/c1/wait")
+    async with closing(writer):
+        await read_head(reader)
+    async with asyncio.timeout(5):
+        await gone.wait()
+    assert containers.exit.cancelled()
+
+
+async def test_a_change_is_finished_though_the_client_left(
+    service: Service, containers: FakeContainers
+) -> None:
+    containers.gate = asyncio.Event()
+    _, writer = await service.send("POST", "/containers/c1/start")
+    async with asyncio.timeout(5):
+        await containers.began.wait()
+        writer.close()
+        await writer.wait_closed()
+        containers.gate.set()
+        await containers.finished.wait()
+    assert containers.calls == [("start", "c1", None)]
+
+
+@pytest.mark.parametrize(
+    ("version", "terminal", "sort", "framed"),
+    [
+        ("v1.41", False, "raw", True),
+        ("v1.42", False, "multiplexed", True),
+        ("v1.42", True, "raw", False),
+    ],
+)
+async def test_logs(
+    service: Service,
+    containers: FakeContainers,
+    version: str,
+    terminal: bool,
+    sort: str,
+    framed: bool,
+) -> None:
+    containers.terminal = terminal
+    containers.lines = [LogLine(1, b"out\n", "T1"), LogLine(2, b"err\n", "T2")]
+    path = f"/{version}/containers/c1/logs?stdout=1&stderr=1&timestamps=1&tail=5&since=1.5"
+    reply = await service.ask("GET", path)
+    assert reply.headers["content-type"] == f"application/vnd.docker.{sort}-stream"
+    if framed:
+        expected = b"\x01\0\0\0\0\0\0\x07T1 out\n\x02\0\0\0\0\0\0\x07T2 err\n"
+    else:
+        expected = b"T1 out\nT2 err\n"
+    assert reply.body == expected
+    wanted = LogOptions(stdout=True, stderr=True, timestamps=True, tail=5, since=1.5)
+    assert containers.calls == [("logs", "c1", wanted)]
+
+
+async def test_followed_logs_end_with_their_client(
+    service: Service, containers: FakeContainers
+) -> None:
+    containers.follow = asyncio.Event()
+    reader, writer = await service.send("GET", "/containers/c1/logs?stdout=1&follow=1")
+    async with closing(writer):
+        assert (await read_head(reader))[0] == 200
+    async with asyncio.timeout(5):
+        await containers.finished.wait()
+    assert not containers.follow.is_set()
+
+
+async def test_logs_want_a_stream(service: Service) -> None:
+    reply = await service.ask("GET", "/containers/c1/logs")
+    assert reply.status == 400
+    assert "at least one stream" in message(reply.body)
+
+
+async def test_commit(service: Service, containers: FakeContainers) -> None:
+    path = "/commit?container=c1&repo=r&tag=t&comment=c&author=a&pause=0&changes=CMD+x"
+    reply = await service.ask("POST", path, b'{"Labels": {"k": "v"}}')
+    assert reply.status == 201
+    expected = ("commit", "c1", "r:t", "c", "a", False, ["CMD x"], {"Labels": {"k": "v"}})
+    assert containers.calls == [expected]
+
+
+async def test_rest_of_the_life_cycle(service: Service, containers: FakeContainers) -> None:
+    for method, path in [
+        ("POST", "/containers/c1/kill?signal=9"),
+        ("POST", "/containers/c1/restart"),
+        ("POST", "/containers/c1/unpause"),
+        ("POST", "/containers/c1/rename?name=n"),
+        ("DELETE", "/containers/c1?v=1&force=true"),
+    ]:
+        assert (await service.ask(method, path)).status == 204
+    assert containers.calls == [
+        ("kill", "c1", "9"),
+        ("restart", "c1", None, None),
+        ("unpause", "c1"),
+        ("rename", "c1", "n"),
+        ("remove", "c1", True, True, False),
+    ]
+    body = b'{"Memory": 5, "RestartPolicy": {"Name": "always"}}'
+    assert (await service.ask("POST", "/containers/c1/update", body)).status == 200
+    _, _, resources, restart = containers.calls[-1]
+    assert (resources.memory, restart.name) == (5, "always")
+    top = await service.ask("GET", "/containers/c1/top?ps_args=aux")
+    assert json.loads(top.body) == {"Titles": ["PID"], "Processes": [["1"]]}
+    changes = await service.ask("GET", "/containers/c1/changes")
+    assert json.loads(changes.body) == [{"Path": "/a", "Kind": 1}]
