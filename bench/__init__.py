@@ -1,1 +1,1 @@
-"""Speed and memory of Wherry beside Docker's, on the same machine, in the same run."""
+"""Measurements against Docker on the same machine."""

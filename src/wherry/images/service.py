@@ -35,6 +35,13 @@ class ImageUsers(Protocol):
         """(container id, running) of the containers made from the image."""
 
 
+class EventSink(Protocol):
+    """Where services publish what happened (the same shape as ``containers.ports.EventSink``)."""
+
+    def publish(self, kind: str, action: str, actor_id: str, attributes: Mapping[str, str]) -> None:
+        """``kind`` is "image" here; ``action``: Docker's word (tag, untag, delete, load ...)."""
+
+
 class Images(Protocol):
     """Implemented by ``images.engine.ImageEngine``."""
 

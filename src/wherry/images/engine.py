@@ -1,0 +1,161 @@
+"""The images service: puts the verbs together. Each verb is a module beside this one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+from wherry.errors import Internal, NotImplementedYet
+from wherry.images import base, inspection, listing
+from wherry.images.adopt import adopt, keep_root, put_document
+from wherry.images.catalogue import Catalogue
+from wherry.images.content import ContentStore
+from wherry.images.helper import job_folder, run_job
+from wherry.images.layers.directory import DirectoryBackend
+from wherry.images.layers.store import LayerStore
+from wherry.images.load import Load, docker_manifest
+from wherry.images.naming import Names
+from wherry.images.service import EventSink, Image, ImageUsers, Progress
+from wherry.oci import reference as references
+from wherry.store.database import Database
+from wherry.store.images import ImageTables
+from wherry.store.paths import Paths
+
+
+class ImageEngine:
+    """Implements ``images.service.Images``."""
+
+    def __init__(
+        self, database: Database, paths: Paths, events: EventSink, users: ImageUsers
+    ) -> None:
+        self._paths = paths
+        self._users = users
+        tables = ImageTables(database)
+        self._layers = LayerStore(paths, tables, [DirectoryBackend()])
+        content = ContentStore(paths, self._layers.tar)
+        self._catalogue = Catalogue(tables, content, self._layers)
+        self._names = Names(self._catalogue, events)
+        self._load = Load(paths, self._catalogue, self._names)
+        self._base = asyncio.Lock()
+
+    # ---- looking
+
+    def get(self, name: str, platform: str | None = None) -> Image:
+        return self._catalogue.image(self._catalogue.find(name, platform).rows[0])
+
+    def lower_dirs(self, image: Image) -> list[str]:
+        return self._layers.lower_dirs(image.layers)
+
+    def summaries(
+        self,
+        filters: Mapping[str, Sequence[str]],
+        *,
+        all: bool,
+        shared_size: bool = False,
+    ) -> list[dict[str, Any]]:
+        return listing.summaries(self._catalogue, filters, show_all=all, shared_size=shared_size)
+
+    def inspect(self, name: str, platform: str | None = None) -> dict[str, Any]:
+        return inspection.inspect(self._catalogue, self._catalogue.find(name, platform))
+
+    def history(self, name: str, platform: str | None = None) -> list[dict[str, Any]]:
+        return inspection.history(self._catalogue, self._catalogue.find(name, platform))
+
+    # ---- names
+
+    def tag(self, name: str, repo: str, tag: str) -> None:
+        found = self._catalogue.find(name)
+        reference = references.parse(repo)
+        if tag:
+            reference = reference.with_tag(tag)
+        self._names.set(reference, found.rows[0].target)
+
+    def remove(self, name: str, *, force: bool, prune_parents: bool) -> list[dict[str, str]]:
+        raise NotImplementedYet("removing images is not available yet")
+
+    async def prune(self, filters: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+        raise NotImplementedYet("pruning images is not available yet")
+
+    # ---- files
+
+    async def load(
+        self, stream: AsyncIterator[bytes], progress: Progress, *, platform: str | None = None
+    ) -> list[str]:
+        return await self._load.run(stream, progress, platform)
+
+    def save(self, names: Sequence[str], *, platform: str | None = None) -> AsyncIterator[bytes]:
+        raise NotImplementedYet("saving images is not available yet")
+
+    async def import_(
+        self,
+        stream: AsyncIterator[bytes],
+        *,
+        reference: str | None,
+        message: str,
+        changes: Sequence[str],
+        platform: str | None,
+        progress: Progress,
+    ) -> str:
+        raise NotImplementedYet("importing images is not available yet")
+
+    async def commit(
+        self,
+        parent: Image | None,
+        upper: str,
+        *,
+        reference: str | None,
+        config: Mapping[str, Any],
+        author: str,
+        comment: str,
+        created_by: str,
+        container_id: str,
+    ) -> str:
+        raise NotImplementedYet("committing containers is not available yet")
+
+    def diff(self, lower: Sequence[str], upper: str) -> list[tuple[str, int]]:
+        raise NotImplementedYet("comparing a container with its image is not available yet")
+
+    # ---- upkeep
+
+    async def ensure_base(self) -> Image:
+        async with self._base:
+            for name in base.NAMES:
+                target = self._catalogue.target_of(references.parse(name))
+                if target is not None:
+                    return self.get(name)
+            return await self._make_base()
+
+    async def _make_base(self) -> Image:
+        busybox = base.find_busybox()
+        when, tar = await base.layer_stream(busybox)
+        catalogue = self._catalogue
+        known = list(catalogue.tables.layers())
+        with catalogue.content.lease() as lease:
+            lease.hold(known)
+            async with job_folder(self._paths) as folder:
+                result = await run_job(
+                    "import",
+                    folder,
+                    {"known": known, "backend": self._layers.preferred},
+                    stream=base.one_chunk(tar),
+                )
+                await adopt(catalogue, lease, result)
+            config = base.configuration(result["diff_id"], when)
+            config_digest = await put_document(catalogue, lease, config)
+            layers = [(result["diff_id"], result["tar_size"], "")]
+            manifest = docker_manifest(config_digest, len(config), layers)
+            digest = await put_document(catalogue, lease, manifest)
+            if not keep_root(catalogue, digest):
+                raise Internal("the built-in base image is not whole")
+            for name in base.NAMES:
+                reference = references.parse(name)
+                if catalogue.target_of(reference) is None:
+                    self._names.set(reference, digest)
+        return self.get(base.NAMES[0])
+
+    def disk_usage(self) -> dict[str, Any]:
+        return listing.disk_usage(self._catalogue, {})
+
+    async def reconcile(self) -> None:
+        self._paths.tmp.mkdir(parents=True, exist_ok=True)

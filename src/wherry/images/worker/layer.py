@@ -1,0 +1,102 @@
+"""One layer made usable, inside the job's folder: the daemon then renames it into the store."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from wherry.errors import Invalid
+from wherry.images.worker.confine import confined
+from wherry.images.worker.inflate import Ahead, compression, inflated
+from wherry.images.worker.sink import CHUNK, Sink, check_space
+from wherry.images.worker.unpack import Unpacker
+
+FOLDER = "directory"
+
+
+@dataclass(frozen=True)
+class Made:
+    """A usable layer: ``folder`` is what the store keeps as ``layers/<hex>``."""
+
+    diff_id: str
+    size: int
+    """Bytes of its regular files."""
+    kind: str
+    folder: str
+
+
+@contextmanager
+def mapped(path: Path) -> Iterator[memoryview]:
+    """The file's bytes, read-only."""
+    with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_size == 0:
+            yield memoryview(b"")
+            return
+        with mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as area:
+            area.madvise(mmap.MADV_SEQUENTIAL)
+            view = memoryview(area)
+            try:
+                yield view
+            finally:
+                view.release()
+
+
+def plain_tar(path: Path, out: Path) -> tuple[Path, str]:
+    """``path`` itself with "" if it is not compressed, else inflated into ``out``: (file, digest).
+
+    Raises ``Invalid`` for damaged data and ``Exhausted`` when it does not fit.
+    """
+    with path.open("rb") as file:
+        if not compression(file.read(8)):
+            return path, ""
+        file.seek(0)
+        _, chunks = inflated(lambda size: file.read(size))
+        return out, write_stream(chunks, out)
+
+
+def write_stream(chunks: Iterator[bytes], out: Path) -> str:
+    """Write the stream to ``out``; returns its digest."""
+    sink = Sink(out)
+    try:
+        for chunk in Ahead(chunks):
+            for start in range(0, len(chunk), CHUNK):
+                sink.write(memoryview(chunk)[start : start + CHUNK])
+    finally:
+        digest = sink.close(sync=False)
+    return digest
+
+
+def make(tar: Path, diff_id: str, out: Path, backend: str) -> Made:
+    """Make the layer of the plain ``tar`` in ``out``, a folder that does not exist yet.
+
+    ``tar`` may be moved into ``out``: its bytes are then part of the layer.
+    """
+    try:
+        return _make_folder(tar, diff_id, out)
+    except Invalid as error:
+        raise Invalid(f"Error processing tar file: {error.message}") from error
+
+
+def _make_folder(tar: Path, diff_id: str, out: Path) -> Made:
+    root = out / "fs"
+    root.mkdir(parents=True)
+    root.chmod(0o755)
+    gate = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with mapped(tar) as view:
+            check_tar(view)
+            unpacker = Unpacker(view, lambda: check_space(gate))
+            size = confined(str(root), unpacker.run)
+    finally:
+        os.close(gate)
+    return Made(diff_id, size, FOLDER, str(out))
+
+
+def check_tar(view: memoryview) -> None:
+    """Nothing at all is an empty layer, as for Docker; anything else must have a header."""
+    if 0 < len(view) < 512 and bytes(view).strip(b"\0"):
+        raise Invalid("unexpected EOF")
