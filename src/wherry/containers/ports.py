@@ -7,42 +7,22 @@ need neither (network modes none, host, container; no volumes).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
-from wherry.wire.container import EndpointSettings, HostConfig, NetworkingConfig
+from wherry.wire.attachment import NetworkAttachment, NetworkRequest
+from wherry.wire.container import HostConfig, NetworkingConfig
+from wherry.wire.mounts import MountPoint, MountRequest, RootView
 
-
-@dataclass(frozen=True)
-class NetworkRequest:
-    """A container about to start, as the networks see it."""
-
-    container_id: str
-    name: str
-    hostname: str
-    domainname: str
-    host_config: HostConfig
-    endpoints: dict[str, EndpointSettings | None]
-    exposed_ports: Sequence[str]
-    """``80/tcp`` forms from the image and the request."""
-    network_disabled: bool = False
-    mac_address: str | None = None
-
-
-@dataclass(frozen=True)
-class NetworkAttachment:
-    """A namespace with its interfaces, ready for the runtime to join."""
-
-    namespace: str | None
-    """Path of a network namespace for the OCI spec; None: the host's own."""
-    settings: Mapping[str, Any]
-    """``NetworkSettings`` of inspect, API keys (Networks, Ports, SandboxKey, ...)."""
-    hosts: Sequence[tuple[str, Sequence[str]]] = ()
-    """(address, names) lines for /etc/hosts beyond localhost."""
-    nameservers: Sequence[str] = ()
-    search: Sequence[str] = ()
-    dns_options: Sequence[str] = ()
+__all__ = [
+    "EventSink",
+    "MountPoint",
+    "MountRequest",
+    "NetworkAttachment",
+    "NetworkRequest",
+    "Networking",
+    "RootView",
+    "Volumes",
+]
 
 
 class Networking(Protocol):
@@ -50,6 +30,18 @@ class Networking(Protocol):
         self, host_config: HostConfig, networking: NetworkingConfig | None
     ) -> tuple[HostConfig, list[str]]:
         """At create: validate, fill the default network mode; returns it and warnings."""
+
+    def enrol(self, request: NetworkRequest) -> None:
+        """At create, once the id is known: which networks the container belongs to.
+
+        Inspect shows them from now on, and networks can be connected before the first start.
+        """
+
+    async def adopt(self, running: Mapping[str, int]) -> None:
+        """At daemon start: the containers that run, with their first process's pid.
+
+        Their namespaces are taken over; what belongs to any other container is released.
+        """
 
     async def attach(self, request: NetworkRequest) -> NetworkAttachment:
         """At start: namespace, addresses, ports. All or nothing."""
@@ -64,42 +56,6 @@ class Networking(Protocol):
 
     def settings(self, container_id: str) -> Mapping[str, Any]:
         """``NetworkSettings`` for inspect and list, running or not."""
-
-
-@dataclass(frozen=True)
-class MountRequest:
-    """A container about to be created, as the volumes see it."""
-
-    container_id: str
-    host_config: HostConfig
-    image_volumes: Sequence[str]
-    """Paths of ``Config.Volumes``, from the image and the request."""
-
-
-@dataclass(frozen=True)
-class MountPoint:
-    """One resolved mount, kept with the container; renders as an entry of inspect's ``Mounts``."""
-
-    type: str
-    destination: str
-    source: str = ""
-    name: str = ""
-    driver: str = ""
-    mode: str = ""
-    rw: bool = True
-    propagation: str = ""
-    options: tuple[str, ...] = ()
-    """Options for the OCI mount, e.g. ``rbind``, ``ro``, ``rslave``, ``size=64m``."""
-    extra: Mapping[str, Any] = field(default_factory=dict)
-    """Driver's own notes: subpath, nocopy, anonymous, idmap ..."""
-
-
-@dataclass(frozen=True)
-class RootView:
-    """The container's root as mounted for copy-up: lower directories topmost first, and upper."""
-
-    lower: Sequence[str]
-    upper: Path
 
 
 class Volumes(Protocol):

@@ -136,7 +136,11 @@ class Runtime(Protocol):
         Idempotent; also ends a monitor that is left without container.
         """
 
-    async def attach(self, container_id: str, bundle: Path) -> AttachStream: ...
+    async def attach(self, container_id: str, bundle: Path, *, stdin: bool = True) -> AttachStream:
+        """``stdin`` False for a client that only listens: its close then never ends stdin.
+
+        Raises ``Conflict`` when the monitor has ended.
+        """
 
     async def resize(self, control_dir: Path, height: int, width: int) -> None:
         """Resize the terminal of the container or exec whose monitor lives in ``control_dir``."""

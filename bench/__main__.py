@@ -1,0 +1,129 @@
+"""``bench/run``: measure, print the table, and leave nothing behind."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+from bench import engines, table
+from bench.case import Case
+from bench.cases import CASES
+from bench.engines import Engine
+from bench.http import EngineError
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="bench/run", description=__doc__)
+    parser.add_argument("--only", action="append", metavar="CASE", help="may be given repeatedly")
+    parser.add_argument("--rounds", type=int, help="instead of each case's own number")
+    parser.add_argument("--list", action="store_true", help="name the cases and stop")
+    parser.add_argument("--dockerd", metavar="PATH", help="dockerd, or a folder with it")
+    parser.add_argument("--no-docker", action="store_true", help="measure Wherry alone")
+    parser.add_argument("--no-wherry", action="store_true", help="measure Docker alone")
+    parser.add_argument("--root", default=tempfile.gettempdir(), help="where the engines' data go")
+    parser.add_argument("--json", metavar="FILE", help="write every single figure there")
+    return parser.parse_args()
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _measure(case: Case, under_test: list[Engine], rounds: int) -> dict[str, list[float]]:
+    """Figures of each engine; who goes first changes every round."""
+    figures: dict[str, list[float]] = {engine.name: [] for engine in under_test}
+    with ExitStack() as stack:
+        measures = [(each.name, stack.enter_context(case.prepare(each))) for each in under_test]
+        for number in range(case.warmup + rounds):
+            for name, measure in measures if number % 2 == 0 else reversed(measures):
+                value = measure()
+                if number >= case.warmup:
+                    figures[name].append(value)
+    return figures
+
+
+def _engines(options: argparse.Namespace, root: Path) -> list[Engine]:
+    chosen = []
+    if not options.no_docker:
+        dockerd = engines.find_dockerd(options.dockerd)
+        if dockerd is None:
+            _say("bench: no dockerd here (scripts/setup --bench unpacks one): Wherry alone")
+        else:
+            chosen.append(engines.docker(root / "docker", dockerd))
+    if not options.no_wherry:
+        chosen.append(engines.wherry(root / "wherry"))
+    return chosen
+
+
+def _interrupted(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _run(options: argparse.Namespace, cases: list[Case], under_test: list[Engine]) -> int:
+    rows, every, failures = [], {}, 0
+    for engine in under_test:
+        _say(f"bench: starting {engine.name}")
+        engine.start()
+    for case in cases:
+        _say(f"bench: {case.name}")
+        try:
+            figures = _measure(case, under_test, options.rounds or case.rounds)
+        except EngineError as error:
+            _say(f"bench: {case.name} FAILED: {error}")
+            failures += 1
+            for engine in under_test:
+                engine.remove_containers()
+            continue
+        every[case.name] = figures
+        rows.append(table.row(case, figures))
+    if options.json:
+        Path(options.json).write_text(json.dumps(every, indent=1) + "\n")
+    print(table.render(rows))
+    return 1 if failures else 0
+
+
+def main() -> int:
+    """Exit code: 0, 1 when a case failed, 2 for wrong usage, 130 when interrupted."""
+    options = _arguments()
+    if options.list:
+        for case in CASES:
+            print(f"{case.name:18} {case.title}")
+        return 0
+    cases = [case for case in CASES if not options.only or case.name in options.only]
+    unknown = set(options.only or ()) - {case.name for case in CASES}
+    if unknown:
+        _say(f"bench: no such case: {', '.join(sorted(unknown))}; see --list")
+        return 2
+    if os.geteuid() != 0:
+        _say("bench: run this as root")
+        return 2
+    signal.signal(signal.SIGTERM, _interrupted)
+    root = Path(tempfile.mkdtemp(prefix="wb-", dir=options.root))
+    under_test: list[Engine] = []
+    try:
+        print(table.machine_line())
+        under_test = _engines(options, root)
+        return _run(options, cases, under_test)
+    except KeyboardInterrupt:
+        _say("bench: interrupted; cleaning up")
+        return 130
+    except EngineError as error:
+        _say(f"bench: {error}")
+        return 1
+    finally:
+        # A second ^C must not leave daemons and mounts behind.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for engine in under_test:
+            engine.clean()
+        shutil.rmtree(root, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,8 @@
+"""The cases, in the order of the table. Each file has a group of them."""
+
+from __future__ import annotations
+
+from bench.case import Case
+from bench.cases import clients, images, life, memory
+
+CASES: tuple[Case, ...] = (*life.CASES, *clients.CASES, *memory.CASES, *images.CASES)

@@ -1,0 +1,169 @@
+"""The smallest HTTP/1.1 client that can drive an engine over its unix socket.
+
+It blocks, keeps its connection, and does next to nothing itself, so that what is measured is the
+engine. One object serves one thread.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+API = "/v1.41"
+"""The newest version that Docker 20.10 speaks."""
+
+
+class EngineError(Exception):
+    """An answer that the caller did not expect."""
+
+
+class Client:
+    """A kept connection to one engine. ``with Client(path) as client: ...``"""
+
+    def __init__(self, path: Path, *, timeout: float = 600.0) -> None:
+        self._path = str(path)
+        self._timeout = timeout
+        self._socket: socket.socket | None = None
+        self._buffer = b""
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+        self._socket = None
+        self._buffer = b""
+
+    def json(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        expect: tuple[int, ...] = (200, 201, 204),
+    ) -> Any:
+        """One request with a JSON body and answer; None for an empty one.
+
+        Raises ``EngineError`` with the engine's message for any other status.
+        """
+        data = b"" if body is None else json.dumps(body).encode()
+        status, answer = self.request(method, path, data)
+        if status not in expect:
+            raise EngineError(f"{method} {path}: {status} {answer[:500].decode(errors='replace')}")
+        return json.loads(answer) if answer.strip() else None
+
+    def request(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
+        """One request; the status and the whole body."""
+        self._send(self._head(method, path, len(body), "application/json") + body)
+        return self._answer()
+
+    def upload(
+        self, method: str, path: str, parts: Iterable[bytes], length: int
+    ) -> tuple[int, bytes]:
+        """Send ``length`` bytes as a tar; the status and the whole body."""
+        self._send(self._head(method, path, length, "application/x-tar"))
+        link = self._connected()
+        for part in parts:
+            link.sendall(part)
+        return self._answer()
+
+    def hijack(self, method: str, path: str, body: Mapping[str, Any]) -> bytes:
+        """A request whose connection becomes a stream: read it to its end and close."""
+        data = json.dumps(body).encode()
+        self._send(
+            self._head(
+                method, path, len(data), "application/json", "Upgrade: tcp\r\nConnection: Upgrade"
+            )
+            + data
+        )
+        status, _, rest = self._read_head()
+        if status not in (101, 200):
+            raise EngineError(f"{method} {path}: {status} {rest[:500]!r}")
+        chunks = [rest]
+        link = self._connected()
+        while chunk := link.recv(65536):
+            chunks.append(chunk)
+        self.close()
+        return b"".join(chunks)
+
+    def _head(self, method: str, path: str, length: int, kind: str, extra: str = "") -> bytes:
+        lines = [f"{method} {API}{path} HTTP/1.1", "Host: engine", f"Content-Type: {kind}"]
+        lines.append(f"Content-Length: {length}")
+        if extra:
+            lines.append(extra)
+        return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+    def _connected(self) -> socket.socket:
+        if self._socket is None:
+            self._socket = socket.socket(socket.AF_UNIX)
+            self._socket.settimeout(self._timeout)
+            self._socket.connect(self._path)
+            self._buffer = b""
+        return self._socket
+
+    def _send(self, data: bytes) -> None:
+        try:
+            self._connected().sendall(data)
+        except (BrokenPipeError, ConnectionResetError):
+            # The engine closed an idle connection: once more on a new one.
+            self.close()
+            self._connected().sendall(data)
+
+    def _fill(self) -> None:
+        chunk = self._connected().recv(1 << 20)
+        if not chunk:
+            self.close()
+            raise EngineError("the engine closed the connection in the middle of an answer")
+        self._buffer += chunk
+
+    def _read_head(self) -> tuple[int, dict[str, str], bytes]:
+        while b"\r\n\r\n" not in self._buffer:
+            self._fill()
+        head, _, rest = self._buffer.partition(b"\r\n\r\n")
+        self._buffer = b""
+        first, *lines = head.decode("latin-1").split("\r\n")
+        headers = {}
+        for line in lines:
+            key, _, value = line.partition(":")
+            headers[key.strip().lower()] = value.strip()
+        return int(first.split()[1]), headers, rest
+
+    def _answer(self) -> tuple[int, bytes]:
+        status, headers, self._buffer = self._read_head()
+        if headers.get("transfer-encoding", "").lower() == "chunked":
+            body = self._chunked()
+        else:
+            length = int(headers.get("content-length", "0"))
+            while len(self._buffer) < length:
+                self._fill()
+            body, self._buffer = self._buffer[:length], self._buffer[length:]
+        if headers.get("connection", "").lower() == "close":
+            self.close()
+        return status, body
+
+    def _chunked(self) -> bytes:
+        parts = []
+        while True:
+            while b"\r\n" not in self._buffer:
+                self._fill()
+            line, _, self._buffer = self._buffer.partition(b"\r\n")
+            size = int(line.split(b";")[0], 16)
+            while len(self._buffer) < size + 2:
+                self._fill()
+            parts.append(self._buffer[:size])
+            self._buffer = self._buffer[size + 2 :]
+            if size == 0:
+                return b"".join(parts)

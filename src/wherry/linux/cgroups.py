@@ -1,0 +1,189 @@
+"""Control groups, versions 1, 2 and hybrid: find, read, freeze, empty, remove.
+
+A container's cgroup has one path (``/wherry/<id>``) that is the same below every controller of
+version 1, or the only one below the unified tree of version 2. Wherry uses the *cgroupfs* driver
+everywhere: it writes the directories itself (through the OCI runtime), also where systemd is the
+init, below a cgroup of its own that systemd leaves alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+from wherry.linux.mounts import MountEntry, read_mounts
+
+DRIVER = "cgroupfs"
+DEFAULT_PARENT = "/wherry"
+
+
+@dataclass(frozen=True)
+class CgroupLayout:
+    """Where the controllers of this host are mounted."""
+
+    unified: str | None = None
+    """Mount point of version 2."""
+    controllers: dict[str, str] = field(default_factory=dict)
+    """Version 1: controller -> mount point. Named hierarchies as ``name=systemd``."""
+    unified_controllers: frozenset[str] = frozenset()
+
+    @property
+    def version(self) -> int:
+        """2 only where no controller is left to version 1 (what ``/info`` reports)."""
+        real = [name for name in self.controllers if not name.startswith("name=")]
+        return 1 if real else 2
+
+    @property
+    def hybrid(self) -> bool:
+        """Version 1 controllers with the version 2 tree mounted beside them."""
+        return self.version == 1 and self.unified is not None
+
+    def has(self, controller: str) -> bool:
+        """``cpu``, ``cpuset``, ``memory``, ``pids``, ``blkio`` (``io`` in 2), ``devices`` ..."""
+        if self.version == 1:
+            return controller in self.controllers
+        if controller in ("devices", "freezer"):
+            return True
+        return {"blkio": "io", "cpuacct": "cpu"}.get(controller, controller) in (
+            self.unified_controllers
+        )
+
+    def directories(self, path: str) -> list[Path]:
+        """Every directory of the cgroup ``path``, deduplicated (cpu and cpuacct may be one)."""
+        roots = list(dict.fromkeys(self.controllers.values()))
+        if self.unified is not None:
+            roots.append(self.unified)
+        return [Path(root) / path.lstrip("/") for root in roots]
+
+    def directory(self, path: str, controller: str) -> Path | None:
+        """The directory where ``controller``'s files of the cgroup are."""
+        root = self.unified if self.version == 2 else self.controllers.get(controller)
+        return None if root is None else Path(root) / path.lstrip("/")
+
+
+def layout_of(mounts: list[MountEntry], unified_controllers: str = "") -> CgroupLayout:
+    """From a mount table; the first mount of a hierarchy wins. Pure."""
+    known = {
+        "cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids",
+        "net_cls", "net_prio", "perf_event", "hugetlb", "rdma", "misc",
+    }  # fmt: skip
+    controllers: dict[str, str] = {}
+    unified: str | None = None
+    for entry in mounts:
+        if entry.fstype == "cgroup2":
+            unified = unified or entry.target
+        elif entry.fstype == "cgroup":
+            for option in entry.super_options:
+                if option in known or option.startswith("name="):
+                    controllers.setdefault(option, entry.target)
+    return CgroupLayout(unified, controllers, frozenset(unified_controllers.split()))
+
+
+@lru_cache(maxsize=1)
+def host_layout() -> CgroupLayout:
+    """This host's layout, read once (it does not change while a system runs)."""
+    mounts = read_mounts("self")
+    unified = next((each.target for each in mounts if each.fstype == "cgroup2"), None)
+    controllers = ""
+    if unified is not None:
+        with suppress(OSError):
+            controllers = Path(unified, "cgroup.controllers").read_text(encoding="ascii")
+    return layout_of(mounts, controllers)
+
+
+def processes(path: str, layout: CgroupLayout | None = None) -> list[int]:
+    """Host pids in the cgroup and all below it, sorted; empty when it is not there."""
+    layout = layout or host_layout()
+    found: set[int] = set()
+    for directory in layout.directories(path):
+        pids = _processes_below(directory)
+        if pids:
+            found |= pids
+            break
+    return sorted(found)
+
+
+def _processes_below(directory: Path) -> set[int]:
+    found: set[int] = set()
+    for folder, _, names in os.walk(directory):
+        if "cgroup.procs" not in names:
+            continue
+        with suppress(OSError, ValueError):
+            text = Path(folder, "cgroup.procs").read_text(encoding="ascii")
+            found |= {int(each) for each in text.split()}
+    found.discard(0)
+    return found
+
+
+async def kill_all(path: str, *, patience: float = 5.0) -> bool:
+    """SIGKILL every process of the cgroup until none is left; False when some will not die.
+
+    A frozen cgroup is thawed, else the signal would not arrive (version 1).
+    """
+    layout = host_layout()
+    deadline = asyncio.get_running_loop().time() + patience
+    pause = 0.002
+    while True:
+        pids = processes(path, layout)
+        if not pids:
+            return True
+        for directory in layout.directories(path):
+            with suppress(OSError):
+                (directory / "cgroup.kill").write_text("1", encoding="ascii")
+        for pid in pids:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        with suppress(OSError):
+            freeze(path, False, layout)
+        if asyncio.get_running_loop().time() > deadline:
+            return False
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, 0.1)
+
+
+def freeze(path: str, frozen: bool, layout: CgroupLayout | None = None) -> None:
+    """Ask for frozen or thawed. Raises ``OSError`` where there is no freezer."""
+    layout = layout or host_layout()
+    directory = layout.directory(path, "freezer")
+    if directory is None:
+        raise FileNotFoundError("no freezer controller on this host")
+    if layout.version == 2:
+        (directory / "cgroup.freeze").write_text("1" if frozen else "0", encoding="ascii")
+    else:
+        (directory / "freezer.state").write_text("FROZEN" if frozen else "THAWED", encoding="ascii")
+
+
+def is_frozen(path: str, layout: CgroupLayout | None = None) -> bool:
+    """Whether the cgroup has been asked to freeze; False when it is not there."""
+    layout = layout or host_layout()
+    directory = layout.directory(path, "freezer")
+    if directory is None:
+        return False
+    name = "cgroup.freeze" if layout.version == 2 else "freezer.state"
+    try:
+        return (directory / name).read_text(encoding="ascii").strip() in ("1", "FROZEN", "FREEZING")
+    except OSError:
+        return False
+
+
+def remove(path: str, layout: CgroupLayout | None = None) -> bool:
+    """Remove the empty cgroup and those below it everywhere; False when something stayed."""
+    if not path.strip("/"):
+        return False
+    gone = True
+    for directory in (layout or host_layout()).directories(path):
+        if not directory.exists():
+            continue
+        for folder, names, _ in os.walk(directory, topdown=False):
+            for name in names:
+                with suppress(OSError):
+                    os.rmdir(os.path.join(folder, name))
+        with suppress(OSError):
+            os.rmdir(directory)
+        gone = gone and not directory.exists()
+    return gone

@@ -1,0 +1,95 @@
+"""What this host has of runtimes and monitors, found out once at start-up."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from wherry.errors import Unavailable
+from wherry.linux.cgroups import host_layout
+from wherry.linux.namespaces import PrivateMounts
+from wherry.linux.syscalls import LinuxSyscalls, Syscalls
+from wherry.runtime.commands import Commands
+from wherry.runtime.conmon import ConmonRuntime
+from wherry.runtime.port import RuntimeFacts
+
+_SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/libexec/podman"
+PREFERRED = ("crun", "runc")
+
+
+def find(name: str) -> str | None:
+    """Absolute path of a tool, looked for in the system's directories and in ours."""
+    return shutil.which(name) or shutil.which(name, path=_SEARCH)
+
+
+def hidden_mounts() -> list[tuple[str, str]]:
+    """Mounts that crun must not see: the version 2 tree of a hybrid host."""
+    layout = host_layout()
+    if not layout.hybrid or layout.unified is None:
+        return []
+    return [(str(Path(layout.unified).parent), layout.unified)]
+
+
+def version_of(text: str) -> str:
+    """``1.8.1`` from what ``--version`` prints; empty when there is none."""
+    match = re.search(r"version:?\s+v?(\d+[\w.+~-]*)", text)
+    return match[1] if match else ""
+
+
+async def open_runtime(
+    run_dir: Path,
+    *,
+    configured: Mapping[str, str] | None = None,
+    default: str = "",
+    calls: Syscalls | None = None,
+) -> tuple[ConmonRuntime, RuntimeFacts]:
+    """The real adapter, and the facts for ``/info``.
+
+    ``configured``: further runtimes by name, and where a standard one is overridden. Raises
+    ``Unavailable`` naming the package when the monitor or every runtime is missing.
+    """
+    monitor = find("conmon")
+    if monitor is None:
+        raise Unavailable("conmon is not installed: install the package conmon")
+    hide = hidden_mounts()
+    mounts = PrivateMounts(calls or LinuxSyscalls(), hide=hide)
+    runtimes = {name: path for name in PREFERRED if (path := find(name))}
+    runtimes.update(configured or {})
+    commands = Commands(mounts)
+    names = [name for name, path in runtimes.items() if Path(path).is_file()]
+    answers = await asyncio.gather(
+        *(commands.run([runtimes[name], "--version"], limit=10.0) for name in names),
+        commands.run([monitor, "--version"], limit=10.0),
+        return_exceptions=True,
+    )
+    versions = {}
+    for name, answer in zip(names, answers, strict=False):
+        if not isinstance(answer, BaseException) and answer.code == 0:
+            versions[name] = version_of(answer.stdout)
+    chosen = default or next((name for name in PREFERRED if name in versions), "")
+    if not chosen or chosen not in versions:
+        raise Unavailable(
+            f"the OCI runtime {chosen} cannot be run"
+            if chosen
+            else "no OCI runtime is installed: install the package crun or runc"
+        )
+    last = answers[-1]
+    facts = RuntimeFacts(
+        default=chosen,
+        versions=versions,
+        monitor_version="" if isinstance(last, BaseException) else version_of(last.stdout),
+        private_cgroup_view=bool(hide),
+    )
+    state_root = run_dir / "runtime"
+    state_root.mkdir(mode=0o711, parents=True, exist_ok=True)
+    runtime = ConmonRuntime(
+        monitor_path=monitor,
+        runtimes=runtimes,
+        default=chosen,
+        state_root=state_root,
+        mounts=mounts,
+    )
+    return runtime, facts
