@@ -1,0 +1,160 @@
+"""Every command by name: ``group -> {name: (module:ATTRIBUTE, one line of help)}``.
+
+To add a group: write ``wherry/cli/<group>.py`` with a :class:`~wherry.cli.command.Command` for
+each command, add its table to ``GROUPS`` here, and its short forms (if any) to ``TOP``. The help
+text lives only here, so that listing commands imports none of them.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from wherry.cli.command import Command
+
+    Entry = tuple[str, str]
+
+CONTAINER: dict[str, Entry] = {
+    "attach": (
+        "attach:ATTACH",
+        "Attach local standard input, output, and error streams to a running container",
+    ),
+    "commit": ("snapshots:COMMIT", "Create a new image from a container's changes"),
+    "cp": ("copy:CP", "Copy files/folders between a container and the local filesystem"),
+    "create": ("run:CREATE", "Create a new container"),
+    "diff": ("snapshots:DIFF", "Inspect changes to files or directories on a container's filesystem"),
+    "exec": ("exec:EXEC", "Execute a command in a running container"),
+    "export": ("snapshots:EXPORT", "Export a container's filesystem as a tar archive"),
+    "inspect": (
+        "inspect:CONTAINER_INSPECT",
+        "Display detailed information on one or more containers",
+    ),
+    "kill": ("lifecycle:KILL", "Kill one or more running containers"),
+    "logs": ("logs:LOGS", "Fetch the logs of a container"),
+    "ls": ("ps:PS", "List containers"),
+    "pause": ("lifecycle:PAUSE", "Pause all processes within one or more containers"),
+    "port": ("looking:PORT", "List port mappings or a specific mapping for the container"),
+    "prune": ("prune:CONTAINER_PRUNE", "Remove all stopped containers"),
+    "rename": ("lifecycle:RENAME", "Rename a container"),
+    "restart": ("lifecycle:RESTART", "Restart one or more containers"),
+    "rm": ("lifecycle:RM", "Remove one or more containers"),
+    "run": ("run:RUN", "Create and run a new container from an image"),
+    "start": ("start:START", "Start one or more stopped containers"),
+    "stats": ("stats:STATS", "Display a live stream of container(s) resource usage statistics"),
+    "stop": ("lifecycle:STOP", "Stop one or more running containers"),
+    "top": ("looking:TOP", "Display the running processes of a container"),
+    "unpause": ("lifecycle:UNPAUSE", "Unpause all processes within one or more containers"),
+    "update": ("update:UPDATE", "Update configuration of one or more containers"),
+    "wait": (
+        "lifecycle:WAIT",
+        "Block until one or more containers stop, then print their exit codes",
+    ),
+}
+
+IMAGE: dict[str, Entry] = {
+    "history": ("images:HISTORY", "Show the history of an image"),
+    "import": (
+        "transfer:IMPORT",
+        "Import the contents from a tarball to create a filesystem image",
+    ),
+    "inspect": ("inspect:IMAGE_INSPECT", "Display detailed information on one or more images"),
+    "load": ("transfer:LOAD", "Load an image from a tar archive or STDIN"),
+    "ls": ("images:IMAGES", "List images"),
+    "prune": ("prune:IMAGE_PRUNE", "Remove unused images"),
+    "pull": ("transfer:PULL", "Download an image from a registry"),
+    "push": ("transfer:PUSH", "Upload an image to a registry"),
+    "rm": ("images:RMI", "Remove one or more images"),
+    "save": (
+        "transfer:SAVE",
+        "Save one or more images to a tar archive (streamed to STDOUT by default)",
+    ),
+    "tag": ("images:TAG", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"),
+}
+
+SYSTEM: dict[str, Entry] = {
+    "df": ("diskusage:DF", "Show disk usage"),
+    "dial-stdio": ("system:DIAL_STDIO", ""),
+    "events": ("events:EVENTS", "Get real time events from the server"),
+    "info": ("system:INFO", "Display system-wide information"),
+    "prune": ("prune:SYSTEM_PRUNE", "Remove unused data"),
+}
+
+GROUPS: dict[str, tuple[str, dict[str, Entry]]] = {
+    "container": ("Manage containers", CONTAINER),
+    "image": ("Manage images", IMAGE),
+    "system": ("Manage Wherry", SYSTEM),
+}
+
+SYNONYMS = {
+    "container": {"list": "ls", "ps": "ls", "remove": "rm"},
+    "image": {"list": "ls", "remove": "rm"},
+    "network": {"list": "ls", "remove": "rm"},
+    "volume": {"list": "ls", "remove": "rm"},
+}
+"""Other names of a group's commands, not listed in its help."""
+
+COMMON = ("run", "exec", "ps", "pull", "push", "images", "version", "info")
+"""Short forms to show first."""
+
+TOP: dict[str, tuple[str, str]] = {
+    **{name: ("container", name) for name in CONTAINER if name not in ("ls", "inspect", "prune")},
+    "ps": ("container", "ls"),
+    **{name: ("image", name) for name in ("history", "import", "load", "pull", "push", "save")},
+    "tag": ("image", "tag"),
+    "images": ("image", "ls"),
+    "rmi": ("image", "rm"),
+    "info": ("system", "info"),
+    "events": ("system", "events"),
+}
+"""Short forms: name -> (group, command)."""
+
+OWN: dict[str, Entry] = {
+    "completion": ("completion:COMPLETION", "Print the shell completion script (bash, zsh, fish)"),
+    "inspect": ("inspect:INSPECT", "Return low-level information on objects"),
+    "version": ("version:VERSION", "Show the version information"),
+    "__complete": ("completion:COMPLETE", ""),
+}
+"""Top-level commands that belong to no group. Without a help line: not listed."""
+
+
+def find(words: list[str]) -> tuple[list[str], Entry | None]:
+    """The path and entry of the command that ``words`` begins with, as far as it goes.
+
+    ``["container", "list", "-a"]`` -> ``(["container", "ls"], entry)``; a group alone gives
+    ``(["container"], None)``; unknown words give ``([], None)``.
+    """
+    first = words[0]
+    if first in GROUPS:
+        table = GROUPS[first][1]
+        second = words[1] if len(words) > 1 else ""
+        name = SYNONYMS.get(first, {}).get(second, second)
+        return ([first, second], table[name]) if name in table else ([first], None)
+    if first in TOP:
+        group, name = TOP[first]
+        return [first], GROUPS[group][1][name]
+    return ([first], OWN[first]) if first in OWN else ([], None)
+
+
+def load(entry: Entry) -> Command:
+    """Import the command's module and give the command."""
+    import importlib
+
+    module, _, attribute = entry[0].partition(":")
+    if "." not in module:
+        module = f"wherry.cli.{module}"
+    command: Command = getattr(importlib.import_module(module), attribute)
+    return command
+
+
+def other_names(entry: Entry) -> list[str]:
+    """All ways to write a command, for its help."""
+    names = []
+    for group, (_, table) in GROUPS.items():
+        for name, found in table.items():
+            if found is entry:
+                names.append(f"{group} {name}")
+                same = SYNONYMS.get(group, {})
+                names += [f"{group} {other}" for other, target in same.items() if target == name]
+    for short, (group, name) in TOP.items():
+        if GROUPS[group][1][name] is entry:
+            names.append(short)
+    return names

@@ -1,0 +1,200 @@
+"""HTTP/1.1 over one connected socket: what the Engine API needs and nothing else.
+
+``http.client`` costs 20 ms of import (it pulls ``email``), more than the rest of ``wherry ps``
+together, and cannot hand over the socket after a ``101``. Bodies: Content-Length, chunked, until
+close; upgrades; requests with a streamed (chunked) body. RFC 9112.
+"""
+
+from __future__ import annotations
+
+from wherry.client.errors import ConnectionLost
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterable, Iterator
+
+_READ = 65536
+_MAX_HEAD = 256 * 1024
+
+
+class Response:
+    """A response whose head was read. Header names are in lower case.
+
+    ``read`` and ``chunks`` give the body without framing; after the end ``reusable`` tells
+    whether the connection may carry another request.
+    """
+
+    def __init__(self, connection: Connection, status: int, headers: dict[str, str]) -> None:
+        self.status = status
+        self.headers = headers
+        self.connection = connection
+        self._left: int | None = 0
+        self._chunked = False
+        self._done = True
+        self.reusable = headers.get("connection", "").lower() != "close"
+
+    def expect_body(self, method: str) -> None:
+        """Choose the body's framing (RFC 9112 section 6.3)."""
+        if method == "HEAD" or self.status in (101, 204, 304):
+            return
+        self._done = False
+        if "chunked" in self.headers.get("transfer-encoding", "").lower():
+            self._chunked = True
+        elif "content-length" in self.headers:
+            try:
+                self._left = int(self.headers["content-length"])
+            except ValueError:
+                raise ConnectionLost("malformed Content-Length in the response") from None
+            self._done = self._left == 0
+        else:
+            self._left = None
+            self.reusable = False
+
+    @property
+    def done(self) -> bool:
+        return self._done
+
+    def chunk(self) -> bytes:
+        """The next piece of the body as it arrives; empty at the end.
+
+        Raises :class:`ConnectionLost` when the peer closes inside a framed body.
+        """
+        if self._done:
+            return b""
+        if self._chunked and self._left == 0:
+            self._next_size()
+            if self._done:
+                return b""
+        piece = self.connection.take(self._left)
+        if not piece:
+            if self._left is not None:
+                raise ConnectionLost("the daemon closed the connection in the middle of an answer")
+            self._done = True
+        elif self._left is not None:
+            self._left -= len(piece)
+            if self._left == 0:
+                if self._chunked:
+                    self.connection.line()
+                else:
+                    self._done = True
+        return piece
+
+    def _next_size(self) -> None:
+        line = self.connection.line()
+        try:
+            self._left = int(line.split(b";", 1)[0].strip() or b"x", 16)
+        except ValueError:
+            raise ConnectionLost(f"malformed chunk size {line[:40]!r} in the response") from None
+        if self._left == 0:
+            while self.connection.line():
+                pass
+            self._done = True
+
+    def chunks(self) -> Iterator[bytes]:
+        while piece := self.chunk():
+            yield piece
+
+    def read(self) -> bytes:
+        """The rest of the body."""
+        return b"".join(self.chunks())
+
+
+class Connection:
+    """One connection; one request at a time."""
+
+    def __init__(self, sock: socket.socket, host: str) -> None:
+        self.sock = sock
+        self._host = host
+        self._buffer = b""
+
+    def request(
+        self,
+        method: str,
+        target: str,
+        headers: dict[str, str],
+        body: bytes | Iterable[bytes] | None = None,
+    ) -> Response:
+        """Send one request and read the head of its answer. 1xx answers but 101 are skipped.
+
+        A peer that answers before it took the whole body is heard: its answer is returned.
+        """
+        head = [f"{method} {target} HTTP/1.1", f"Host: {self._host}"]
+        head += [f"{name}: {text}" for name, text in headers.items()]
+        if isinstance(body, bytes):
+            head.append(f"Content-Length: {len(body)}")
+        elif body is not None:
+            head.append("Transfer-Encoding: chunked")
+        elif method in ("POST", "PUT"):
+            head.append("Content-Length: 0")
+        start = ("\r\n".join(head) + "\r\n\r\n").encode("latin-1", "replace")
+        try:
+            if isinstance(body, bytes):
+                self.sock.sendall(start + body)
+            else:
+                self.sock.sendall(start)
+                if body is not None:
+                    self._send_chunks(body)
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        while True:
+            response = self._head()
+            if response.status == 101 or response.status >= 200:
+                response.expect_body(method)
+                return response
+
+    def _send_chunks(self, body: Iterable[bytes]) -> None:
+        for piece in body:
+            if piece:
+                self.sock.sendall(b"%x\r\n%b\r\n" % (len(piece), piece))
+        self.sock.sendall(b"0\r\n\r\n")
+
+    def _head(self) -> Response:
+        line = self.line()
+        words = line.split(None, 2)
+        if len(words) < 2 or not words[0].startswith(b"HTTP/1.") or not words[1].isdigit():
+            raise ConnectionLost(f"malformed HTTP response {line[:60]!r}")
+        headers: dict[str, str] = {}
+        while line := self.line():
+            name, _, text = line.partition(b":")
+            headers[name.decode("latin-1").strip().lower()] = text.decode("latin-1").strip()
+        response = Response(self, int(words[1]), headers)
+        if words[0] == b"HTTP/1.0" and headers.get("connection", "").lower() != "keep-alive":
+            response.reusable = False
+        return response
+
+    def line(self) -> bytes:
+        """One line without its end. Raises :class:`ConnectionLost` at the end of the stream."""
+        while (end := self._buffer.find(b"\n")) < 0:
+            if len(self._buffer) > _MAX_HEAD:
+                raise ConnectionLost("the response's head is too long")
+            more = self._receive()
+            if not more:
+                raise ConnectionLost("the daemon closed the connection without an answer")
+            self._buffer += more
+        line, self._buffer = self._buffer[:end], self._buffer[end + 1 :]
+        return line.rstrip(b"\r")
+
+    def take(self, most: int | None) -> bytes:
+        """At most ``most`` bytes, whatever is there first; empty at the end of the stream."""
+        if not self._buffer:
+            self._buffer = self._receive()
+        if most is None or len(self._buffer) <= most:
+            piece, self._buffer = self._buffer, b""
+        else:
+            piece, self._buffer = self._buffer[:most], self._buffer[most:]
+        return piece
+
+    def _receive(self) -> bytes:
+        try:
+            return self.sock.recv(_READ)
+        except ConnectionResetError:
+            return b""
+
+    def leftover(self) -> bytes:
+        """Bytes read beyond the head, for whoever takes the socket over."""
+        rest, self._buffer = self._buffer, b""
+        return rest
+
+    def close(self) -> None:
+        self.sock.close()
