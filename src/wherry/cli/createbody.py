@@ -65,8 +65,6 @@ def _config(options: Options, words: list[str], proxies: dict[str, str]) -> Body
     config["StdinOnce"] = config["OpenStdin"] and config["AttachStdin"]
     if options.changed("stop-timeout"):
         config["StopTimeout"] = options.number("stop-timeout")
-    if options.text("mac-address"):
-        config["MacAddress"] = options.text("mac-address")
     health = health_config(options)
     if health is not None:
         config["Healthcheck"] = health
@@ -111,13 +109,14 @@ def health_config(options: Options) -> Body | None:
 def _host(options: Options) -> Body:
     security, masked, readonly = security_options(options.many("security-opt"))
     restart = values.restart_policy(options.text("restart"))
+    added, dropped = capabilities(options.many("cap-add"), options.many("cap-drop"))
     if options.on("rm") and restart["Name"] not in ("", "no"):
         raise ValueError("conflicting options: cannot specify both --restart and --rm")
     host: Body = {
         "Annotations": dict(options.value("annotation")),
         "AutoRemove": options.on("rm"),
-        "CapAdd": options.many("cap-add") or None,
-        "CapDrop": options.many("cap-drop") or None,
+        "CapAdd": added or None,
+        "CapDrop": dropped or None,
         "CgroupnsMode": _mode(options, "cgroupns", "CGROUP", ("host", "private")),
         "ContainerIDFile": options.text("cidfile"),
         "Dns": options.many("dns"),
@@ -178,9 +177,7 @@ def resources(options: Options) -> Body:
 def _limits(options: Options) -> Body:
     swappiness = options.number("memory-swappiness")
     if swappiness != -1 and not 0 <= swappiness <= 100:
-        raise ValueError(
-            f"invalid value: {swappiness}. Valid memory swappiness range is 0-100"
-        )
+        raise ValueError(f"invalid value: {swappiness}. Valid memory swappiness range is 0-100")
     devices = options.many("device")
     named = [one for one in devices if values.cdi_device(one)]
     requests = list(options.value("gpus"))
@@ -200,7 +197,6 @@ def _limits(options: Options) -> Body:
         "Devices": [values.device(one) for one in devices if one not in named],
         "IOMaximumBandwidth": options.value("io-maxbandwidth"),
         "IOMaximumIOps": options.number("io-maxiops"),
-        "KernelMemory": options.value("kernel-memory"),
         "MemorySwappiness": swappiness,
         "OomKillDisable": options.on("oom-kill-disable"),
         "Ulimits": list({one["Name"]: one for one in options.value("ulimit")}.values()),
@@ -222,6 +218,20 @@ def _mode(
     if mode and mode not in plain and not named:
         raise ValueError(f"--{flag}: invalid {title} mode")
     return mode
+
+
+def capabilities(add: list[str], drop: list[str]) -> tuple[list[str], list[str]]:
+    """Names in full (``CAP_NET_ADMIN``), sorted; ``ALL`` stands for every other; what is both
+    added and dropped is added."""
+
+    def full(words: list[str]) -> set[str]:
+        names = {word.strip().upper() for word in words}
+        if "ALL" in names:
+            return {"ALL"}
+        return {name if name.startswith("CAP_") else f"CAP_{name}" for name in names}
+
+    added = full(add)
+    return sorted(added), sorted(full(drop) - added)
 
 
 def _storage(word: str) -> tuple[str, str]:

@@ -21,9 +21,7 @@ BASIC: tuple[Flag, ...] = (
     text("entrypoint", "Overwrite the default ENTRYPOINT of the image"),
     many("env", "Set environment variables", short="e", parse=values.environment),
     many("env-file", "Read in a file of environment variables", complete="files"),
-    switch(
-        "init", "Run an init inside the container that forwards signals and reaps processes"
-    ),
+    switch("init", "Run an init inside the container that forwards signals and reaps processes"),
     switch("interactive", "Keep STDIN open even if not attached", short="i"),
     many("label", "Set meta data on a container", short="l", parse=values.label),
     many("label-file", "Read in a line delimited file of labels", complete="files"),
@@ -108,9 +106,7 @@ MOUNTS: tuple[Flag, ...] = (
     many("tmpfs", "Mount a tmpfs directory"),
     many("volume", "Bind mount a volume", short="v"),
     text("volume-driver", "Optional volume driver for the container"),
-    many(
-        "volumes-from", "Mount volumes from the specified container(s)", complete="containers"
-    ),
+    many("volumes-from", "Mount volumes from the specified container(s)", complete="containers"),
 )
 
 SECURITY: tuple[Flag, ...] = (
@@ -199,7 +195,6 @@ LIMITS: tuple[Flag, ...] = (
         shown=_BYTES,
     ),
     number("io-maxiops", "Maximum IOps limit for the system drive (Windows only)", shown="uint"),
-    value("kernel-memory", "Kernel memory limit", values.memory, default=0, shown=_BYTES),
     number("memory-swappiness", "Tune container memory swappiness (0 to 100)", default=-1),
     switch("oom-kill-disable", "Disable OOM Killer"),
     number("oom-score-adj", "Tune host's OOM preferences (-1000 to 1000)"),
@@ -218,6 +213,7 @@ CREATE_FLAGS: tuple[Flag, ...] = (
     many("net", "", parse=network),
     many("net-alias", "", parse=str),
     many("dns-opt", ""),
+    value("kernel-memory", "", values.memory, default=0, shown=_BYTES),
 )
 
 RUN_FLAGS: tuple[Flag, ...] = (
@@ -227,5 +223,5 @@ RUN_FLAGS: tuple[Flag, ...] = (
     switch("sig-proxy", "Proxy received signals to the process", default=True),
 )
 
-for _flag in CREATE_FLAGS[-3:]:
+for _flag in CREATE_FLAGS[-4:]:
     _flag.hidden = True

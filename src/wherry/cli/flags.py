@@ -93,9 +93,7 @@ def text(
     )
 
 
-def number(
-    name: str, help: str, *, short: str = "", default: int = 0, shown: str = "int"
-) -> Flag:
+def number(name: str, help: str, *, short: str = "", default: int = 0, shown: str = "int") -> Flag:
     """A flag with a whole number; ``shown="uint..."`` refuses negative ones."""
     parse = parse_uint if shown.startswith("uint") else parse_int
     return Flag(name, help, short=short, default=default, parse=parse, shown=shown)
@@ -179,9 +177,7 @@ class Options:
         try:
             parsed = flag.parse(word)
         except ValueError as error:
-            raise FlagError(
-                f'invalid argument "{word}" for "{flag.label}" flag: {error}'
-            ) from None
+            raise FlagError(f'invalid argument "{word}" for "{flag.label}" flag: {error}') from None
         if flag.kind == "list":
             self._values.setdefault(flag.name, []).append(parsed)
         else:

@@ -71,9 +71,7 @@ def write_list(
         heading: Row = {**{name: "" for row in rows[:1] for name in row}, **headers}
         heading["Label"] = lambda name: name.rpartition(".")[2] or name
         table = [render(template, heading, header=True).split("\t")]
-        table += [
-            line.split("\t") for row in rows for line in render(template, row).split("\n")
-        ]
+        table += [line.split("\t") for row in rows for line in render(template, row).split("\n")]
         out.write(tabulate(table))
     else:
         from wherry.cli.templates import render

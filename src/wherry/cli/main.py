@@ -10,6 +10,7 @@ from wherry.cli.command import PROGRAM, Command, Context
 from wherry.cli.errors import CliError, Exit, FlagError, UsageError
 from wherry.cli.flags import Flag, Options, many, parse, switch, text
 from wherry.client.errors import ApiError, ClientError
+from wherry.errors import WherryError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -104,7 +105,10 @@ def _group_or_unknown(path: list[str], words: list[str]) -> int:
     print(f"{PROGRAM}: unknown command: {whole} {rest[0]}", file=sys.stderr)
     if near:
         lines = "".join(f"\n\t{whole} {name}" for name in near)
-        print(f"\nDid you mean {'this' if len(near) == 1 else 'one of these'}?{lines}", file=sys.stderr)
+        print(
+            f"\nDid you mean {'this' if len(near) == 1 else 'one of these'}?{lines}",
+            file=sys.stderr,
+        )
     if path:
         print(f"\nUsage:  {whole} COMMAND", file=sys.stderr)
     print(f"\nRun '{whole} --help' for more information", file=sys.stderr)
@@ -130,6 +134,10 @@ def _command(
         return error.code
     except ClientError as error:
         return _failed(error, command, path)
+    except WherryError as error:
+        # What came from the daemon does not parse: the pure rooms say what of it.
+        print(error.message, file=sys.stderr)
+        return command.failure
 
 
 def _failed(error: ClientError, command: Command, path: str) -> int:
@@ -178,11 +186,11 @@ def _tls(options: Options, folder: str) -> Tls | None:
     from wherry.client.config import Tls
 
     folder = os.environ.get("DOCKER_CERT_PATH") or folder
-    paths = [
+    ca, cert, key = (
         options.text(flag) or os.path.join(folder, name)
         for flag, name in (("tlscacert", "ca.pem"), ("tlscert", "cert.pem"), ("tlskey", "key.pem"))
-    ]
-    return Tls(*paths, verify=verify)
+    )
+    return Tls(ca, cert, key, verify=verify)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from wherry.cli.values import csv_fields, key_value, memory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
 
@@ -97,7 +97,7 @@ def _octal(text: str) -> int:
     return int(text, 8)
 
 
-_OPTIONS = {
+_OPTIONS: dict[str, tuple[str, str, Callable[[str], Any]]] = {
     "bind-propagation": ("BindOptions", "Propagation", str.lower),
     "bind-create-src": ("BindOptions", "CreateMountpoint", parse_bool),
     "volume-nocopy": ("VolumeOptions", "NoCopy", parse_bool),
@@ -132,7 +132,7 @@ def _recursive(options: dict[str, Any], text: str) -> None:
         options["ReadOnlyForceRecursive"] = True
     else:
         raise ValueError(
-            f"invalid value for bind-recursive: {text} (must be \"enabled\", \"disabled\", "
+            f'invalid value for bind-recursive: {text} (must be "enabled", "disabled", '
             '"writable", or "readonly")'
         )
 

@@ -67,7 +67,10 @@ def endpoints(options: Options) -> tuple[str, dict[str, dict[str, Any]]]:
     found: dict[str, dict[str, Any]] = {}
     user = sum(is_user_defined(one["name"]) for one in networks)
     if len(networks) > 1 and user != len(networks):
-        raise ValueError("conflicting options: cannot attach both user-defined and non-user-defined network-modes")
+        raise ValueError(
+            "conflicting options: cannot attach both user-defined and non-user-defined "
+            "network-modes"
+        )
     for position, one in enumerate(networks):
         config = _endpoint(one, options if position == 0 else None)
         if one["name"] in found:
@@ -93,9 +96,8 @@ def _merge_plain_flags(options: Options, first: dict[str, Any], aliases: list[st
             )
         if given:
             first[key] = given
-    if aliases and not is_user_defined(first["name"]):
-        # Docker's client sends them all the same; the daemon says whether they are allowed.
-        first["aliases"] = aliases
+    if first.get("aliases") and not is_user_defined(first["name"]):
+        raise ValueError("network-scoped aliases are only supported for user-defined networks")
 
 
 def _title(flag: str) -> str:

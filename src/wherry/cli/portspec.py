@@ -48,7 +48,9 @@ def _standard(word: str) -> str:
     for field in word.split(","):
         key, equals, text = field.partition("=")
         if not equals or not text:
-            raise ValueError(f"invalid publish opts format (should be name=value but got '{field}')")
+            raise ValueError(
+                f"invalid publish opts format (should be name=value but got '{field}')"
+            )
         fields[key] = text
     return f"{fields['published']}:{fields['target']}/{fields['protocol']}"
 

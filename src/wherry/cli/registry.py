@@ -21,7 +21,10 @@ CONTAINER: dict[str, Entry] = {
     "commit": ("snapshots:COMMIT", "Create a new image from a container's changes"),
     "cp": ("copy:CP", "Copy files/folders between a container and the local filesystem"),
     "create": ("run:CREATE", "Create a new container"),
-    "diff": ("snapshots:DIFF", "Inspect changes to files or directories on a container's filesystem"),
+    "diff": (
+        "snapshots:DIFF",
+        "Inspect changes to files or directories on a container's filesystem",
+    ),
     "exec": ("exec:EXEC", "Execute a command in a running container"),
     "export": ("snapshots:EXPORT", "Export a container's filesystem as a tar archive"),
     "inspect": (

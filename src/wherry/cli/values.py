@@ -120,7 +120,9 @@ def extra_host(word: str) -> str:
 def link(word: str) -> str:
     parts = word.split(":")
     if not word or len(parts) > 2 or not parts[0]:
-        raise ValueError(f"bad format for links: {word}" if word else "empty string specified for links")
+        raise ValueError(
+            f"bad format for links: {word}" if word else "empty string specified for links"
+        )
     return word
 
 
@@ -279,7 +281,9 @@ def gpus(word: str) -> dict[str, Any]:
             elif text.lstrip("-").isdigit():
                 request["Count"] = int(text)
             else:
-                raise ValueError(f'invalid count ({text}): value must be either "all" or an integer')
+                raise ValueError(
+                    f'invalid count ({text}): value must be either "all" or an integer'
+                )
         elif key == "driver":
             request["Driver"] = text
         elif key == "device":

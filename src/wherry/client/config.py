@@ -147,7 +147,8 @@ def _env_tls(config: Config, env: Mapping[str, str]) -> Tls | None:
     if not env.get("DOCKER_TLS_VERIFY"):
         return None
     folder = env.get("DOCKER_CERT_PATH") or config.folder
-    return Tls(*(os.path.join(folder, name) for name in ("ca.pem", "cert.pem", "key.pem")))
+    ca, cert, key = (os.path.join(folder, name) for name in ("ca.pem", "cert.pem", "key.pem"))
+    return Tls(ca, cert, key)
 
 
 def normal_host(host: str) -> str:

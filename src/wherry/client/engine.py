@@ -99,26 +99,11 @@ class Client:
 
     def messages(self, response: Response) -> Iterator[dict[str, Any]]:
         """JSON objects in a row, as progress and event streams send them."""
-        decoder = json.JSONDecoder()
-        text = b""
+        from wherry.wire.progress import Decoder
+
+        decoder = Decoder()
         for piece in response.chunks():
-            text += piece
-            if b"}" not in piece and b"\n" not in piece:
-                continue
-            try:
-                whole = text.decode()
-            except UnicodeDecodeError:
-                continue
-            position = 0
-            while True:
-                start = position + len(whole[position:]) - len(whole[position:].lstrip("\r\n \x1e"))
-                try:
-                    message, position = decoder.raw_decode(whole, start)
-                except ValueError:
-                    break
-                if isinstance(message, dict):
-                    yield message
-            text = whole[position:].encode()
+            yield from decoder.feed(piece)
 
     def hijack(self, path: str, body: Any = None, **query: Any) -> Hijacked:
         """POST that takes the connection over (attach, exec start). The socket is the caller's."""

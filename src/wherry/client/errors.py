@@ -26,9 +26,7 @@ class CannotConnect(ClientError):
                 f"at {host}: {reason}"
             )
         else:
-            text = (
-                f"Cannot connect to the Wherry daemon at {host}. Is the wherry daemon running?"
-            )
+            text = f"Cannot connect to the Wherry daemon at {host}. Is the wherry daemon running?"
         super().__init__(text)
         self.host = host
         self.reason = reason

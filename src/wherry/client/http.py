@@ -191,6 +191,11 @@ class Connection:
         except ConnectionResetError:
             return b""
 
+    @property
+    def buffered(self) -> bool:
+        """Were bytes read beyond what was asked for? Then the socket need not become readable."""
+        return bool(self._buffer)
+
     def leftover(self) -> bytes:
         """Bytes read beyond the head, for whoever takes the socket over."""
         rest, self._buffer = self._buffer, b""

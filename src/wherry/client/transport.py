@@ -110,7 +110,9 @@ def _ssh(rest: str) -> socket.socket:
     ours, theirs = socket.socketpair()
     try:
         subprocess.Popen(
-            [*command, "--", name, *remote, "system", "dial-stdio"], stdin=theirs, stdout=theirs
+            [*command, "--", name, *remote, "system", "dial-stdio"],
+            stdin=theirs.fileno(),
+            stdout=theirs.fileno(),
         )
     except OSError as error:
         ours.close()
