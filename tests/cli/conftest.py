@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from tests.cli.fake_daemon import FakeDaemon, fake_daemon
 
 

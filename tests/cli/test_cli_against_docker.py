@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tests.cli.fake_daemon import FakeDaemon
+
 from wherry.cli.main import main
 
 DOCKER = shutil.which("docker")
@@ -69,7 +69,6 @@ CASES: list[list[str]] = [
     ["--mac-address", "92:d0:c6:0a:29:33"],
     ["--network", "mynet", "--mac-address", "92:d0:c6:0a:29:33", "--link", "other:alias"],
     ["--link", "other", "--link", "more:m"],
-    ["--network-alias", "lonely"],
     ["--ip", "10.0.0.9"],
     ["--dns", "1.1.1.1", "--dns-search", "example.com", "--dns-option", "ndots:2"],
     ["--dns-search", "."],
@@ -80,7 +79,8 @@ CASES: list[list[str]] = [
     ["--entrypoint", "/bin/sh"],
     ["--entrypoint", ""],
     ["--stop-signal", "SIGINT", "--stop-timeout", "5"],
-    ["--annotation", "a=b", "--annotation", "c=d"],
+    ["--annotation", "a=b", "--annotation", "c=d", "--annotation", "e"],
+    ["-v", "a::b", "-v", "a:b:c:d"],
     ["--runtime", "runc", "--sysctl", "net.core.somaxconn=1024", "--cgroupns", "host"],
     ["--gpus", "all"],
     ["--gpus", "2"],
@@ -155,6 +155,87 @@ def test_create_body(daemon: FakeDaemon, flags: list[str], tmp_path: Path) -> No
     (query, docker), (own_query, own) = bodies(daemon, argv, tmp_path)
     assert comparable(own) == comparable(docker)
     assert own_query == query
+
+
+REFUSED: list[list[str]] = [
+    ["--network-alias", "lonely"],
+    ["--rm", "--restart", "always"],
+    ["-p", "x"],
+    ["-p", "1:2:3:4:5"],
+    ["-p", "99999:80"],
+    ["-p", "80/foo"],
+    ["-p", "1-3:5-6"],
+    ["-p", "1.2.3:80:80"],
+    ["--expose", "80:80"],
+    ["-v", ""],
+    ["--mount", "foo"],
+    ["--mount", "type=bind,foo=bar,target=/x"],
+    ["--mount", "type=bind,source=/x"],
+    ["--mount", "type=bind,src=/x,dst=/y,readonly=maybe"],
+    ["--mount", "type=tmpfs,dst=/y,volume-nocopy=1"],
+    ["-l", "=x"],
+    ["-e", "=x"],
+    ["-a", "foo"],
+    ["--cpus", "x"],
+    ["--cpus", "0.0000000001"],
+    ["-m", "x"],
+    ["-m", "1zb"],
+    ["--memory-swappiness", "200"],
+    ["--ulimit", "foo"],
+    ["--ulimit", "foo=1"],
+    ["--ulimit", "nofile=5:2"],
+    ["--restart", "on-failure:x"],
+    ["--health-interval", "5"],
+    ["--health-interval", "-5s"],
+    ["--no-healthcheck", "--health-cmd", "x"],
+    ["--health-retries", "-1"],
+    ["--log-driver", "none", "--log-opt", "a=b"],
+    ["--security-opt", "foo"],
+    ["--security-opt", "seccomp=/does/not/exist"],
+    ["--storage-opt", "x"],
+    ["--pid", "foo"],
+    ["--uts", "foo"],
+    ["--userns", "foo"],
+    ["--cgroupns", "foo"],
+    ["--add-host", "foo"],
+    ["--add-host", "foo:bar"],
+    ["--dns", "foo"],
+    ["--dns-search", "-"],
+    ["--device", "/a:/b:xyz"],
+    ["--device-cgroup-rule", "foo"],
+    ["--device-read-bps", "sda:1mb"],
+    ["--device-read-iops", "/dev/sda:x"],
+    ["--blkio-weight-device", "/dev/sda:1"],
+    ["--gpus", "count=x"],
+    ["--gpus", "foo=x"],
+    ["--pull", "foo"],
+    ["--env-file", "/does/not/exist"],
+    ["--blkio-weight", "-1"],
+    ["--stop-timeout", "x"],
+    ["--network", "name=a,foo=b"],
+    ["--network", "mynet", "--network", "host"],
+    ["--network", "name=a,ip=1.2.3.4", "--ip", "1.2.3.5"],
+    ["--no-such-flag"],
+    ["-yz"],
+    ["--init=maybe"],
+    ["--memory"],
+]
+
+
+@pytest.mark.parametrize("flags", REFUSED, ids=" ".join)
+def test_refused(
+    daemon: FakeDaemon, flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same text and exit code, and nothing sent."""
+    words = [] if flags == ["--memory"] else ["busybox"]
+    argv = ["create", *flags, *words]
+    assert DOCKER is not None
+    docker = subprocess.run([DOCKER, *argv], cwd=tmp_path, capture_output=True, text=True)
+    code = main(argv)
+    own = capsys.readouterr()
+    assert not daemon.sent("POST", "/containers/create")
+    assert code == docker.returncode
+    assert own.err == docker.stderr.replace("docker", "wherry")
 
 
 def test_files(daemon: FakeDaemon, tmp_path: Path) -> None:

@@ -237,7 +237,7 @@ def capabilities(add: list[str], drop: list[str]) -> tuple[list[str], list[str]]
 def _storage(word: str) -> tuple[str, str]:
     key, equals, text = word.partition("=")
     if not equals:
-        raise ValueError(f"invalid storage option: {word}")
+        raise ValueError("invalid storage option")
     return key, text
 
 
@@ -257,7 +257,7 @@ def security_options(
         if not equals and key != "no-new-privileges":
             key, equals, text = word.partition(":")
         if not text and key != "no-new-privileges":
-            raise ValueError(f'invalid --security-opt: "{word}"')
+            raise ValueError(f'Invalid --security-opt: "{word}"')
         if key == "seccomp" and text not in ("builtin", "unconfined"):
             word = f"seccomp={_profile(text)}"
         found.append(word)

@@ -166,7 +166,7 @@ LIMITS: tuple[Flag, ...] = (
     ),
     number("cpu-count", "CPU count (Windows only)"),
     number("cpu-percent", "CPU percent (Windows only)"),
-    many("device", "Add a host device to the container", parse=values.device_flag),
+    many("device", "Add a host device to the container"),
     many(
         "device-cgroup-rule",
         "Add a rule to the cgroup allowed devices list",

@@ -207,9 +207,13 @@ def ulimit(word: str) -> dict[str, Any]:
 def device(word: str) -> dict[str, str]:
     """``/dev/x[:/dev/y][:rwm]``."""
     parts = word.split(":")
+    if len(parts) > 3:
+        raise ValueError(f"bad format for path: {word}")
+    if not parts[0].startswith("/"):
+        raise ValueError(f"{parts[0]} is not an absolute path")
+    if len(parts) == 3 and not is_device_mode(parts[2]):
+        raise ValueError(f"bad mode specified: {parts[2]}")
     mapping = {"PathOnHost": parts[0], "PathInContainer": parts[0], "CgroupPermissions": "rwm"}
-    if len(parts) > 3 or not parts[0]:
-        raise ValueError(f"invalid device specification: {word}")
     if len(parts) == 3:
         mapping["CgroupPermissions"] = parts[2]
     if len(parts) > 1:
@@ -227,20 +231,6 @@ def is_device_mode(word: str) -> bool:
 def cdi_device(word: str) -> bool:
     """Is it a qualified CDI name: ``vendor.com/class=name``?"""
     return bool(re.fullmatch(r"[A-Za-z][\w.-]*/[A-Za-z][\w-]*=[A-Za-z0-9][\w.:-]*", word))
-
-
-def device_flag(word: str) -> str:
-    """Check a ``--device`` word, kept as text: a CDI name is told apart later."""
-    if not cdi_device(word):
-        mode = word.split(":")[-1]
-        path = word.split(":")[0]
-        if word.count(":") > 2:
-            raise ValueError(f"bad format for path: {word}")
-        if not path.startswith("/"):
-            raise ValueError(f"{path} is not an absolute path")
-        if word.count(":") == 2 and not is_device_mode(mode):
-            raise ValueError(f"bad mode specified: {mode}")
-    return word
 
 
 def device_rule(word: str) -> str:
@@ -282,7 +272,8 @@ def gpus(word: str) -> dict[str, Any]:
                 request["Count"] = int(text)
             else:
                 raise ValueError(
-                    f'invalid count ({text}): value must be either "all" or an integer'
+                    f'invalid count ({text}): value must be either "all" or an integer: '
+                    "invalid syntax"
                 )
         elif key == "driver":
             request["Driver"] = text
