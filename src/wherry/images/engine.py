@@ -12,8 +12,7 @@ from wherry.images.adopt import adopt, keep_root, put_document
 from wherry.images.catalogue import Catalogue
 from wherry.images.content import ContentStore
 from wherry.images.helper import job_folder, run_job
-from wherry.images.layers.directory import DirectoryBackend
-from wherry.images.layers.store import LayerStore
+from wherry.images.layers.store import LayerStore, layer_backends
 from wherry.images.load import Load, docker_manifest
 from wherry.images.naming import Names
 from wherry.images.service import EventSink, Image, ImageUsers, Progress
@@ -32,7 +31,7 @@ class ImageEngine:
         self._paths = paths
         self._users = users
         tables = ImageTables(database)
-        self._layers = LayerStore(paths, tables, [DirectoryBackend()])
+        self._layers = LayerStore(paths, tables, layer_backends(paths))
         content = ContentStore(paths, self._layers.tar)
         self._catalogue = Catalogue(tables, content, self._layers)
         self._names = Names(self._catalogue, events)
@@ -156,6 +155,14 @@ class ImageEngine:
 
     def disk_usage(self) -> dict[str, Any]:
         return listing.disk_usage(self._catalogue, {})
+
+    def layer_backend(self) -> str:
+        """Name of the back end that new layers are made for: ``erofs`` or ``directory``."""
+        return self._layers.preferred
+
+    def close(self) -> None:
+        """The daemon ends; running containers keep their layers."""
+        self._layers.close()
 
     async def reconcile(self) -> None:
         self._paths.tmp.mkdir(parents=True, exist_ok=True)

@@ -122,6 +122,11 @@ class Paths:
         return self.run / "mnt"
 
     @property
+    def layer_mounts(self) -> Path:
+        """Mount points of layers that are mounted, not unpacked; private as ``mounts`` is."""
+        return self.run / "layers"
+
+    @property
     def netns(self) -> Path:
         return self.run / "netns"
 

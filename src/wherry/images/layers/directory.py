@@ -14,5 +14,8 @@ class DirectoryBackend:
     def release(self, folder: Path) -> None:
         pass
 
+    def close(self) -> None:
+        pass
+
     def tar(self, folder: Path) -> Path | None:
         return None

@@ -17,5 +17,8 @@ class LayerBackend(Protocol):
     def release(self, folder: Path) -> None:
         """The layer is about to be removed: undo what ``usable`` did. Idempotent."""
 
+    def close(self) -> None:
+        """The daemon ends: drop what ``usable`` made. Running containers do not notice."""
+
     def tar(self, folder: Path) -> Path | None:
         """The layer's plain tar, where the back end keeps it."""

@@ -10,10 +10,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from wherry.errors import Internal, NotFound
+from wherry.images.layers.directory import DirectoryBackend
+from wherry.images.layers.erofs import ErofsBackend
 from wherry.images.layers.port import LayerBackend
 from wherry.oci import digest as digests
 from wherry.store.images import ImageTables
 from wherry.store.paths import Paths
+
+
+def layer_backends(paths: Paths) -> list[LayerBackend]:
+    """What this host can use, best first: mounted layers where the kernel can, else folders."""
+    erofs = ErofsBackend(paths)
+    directory = DirectoryBackend()
+    return [erofs, directory] if erofs.available() else [directory]
 
 
 class LayerStore:
@@ -89,6 +98,10 @@ class LayerStore:
         except FileNotFoundError:
             return None
         return grave
+
+    def close(self) -> None:
+        for backend in self._backends.values():
+            backend.close()
 
     def stored(self) -> Iterator[str]:
         """Diff ids of every folder in ``layers/``, known or not."""

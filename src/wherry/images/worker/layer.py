@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import mmap
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from wherry.errors import Invalid
+from wherry.images.worker import erofs
 from wherry.images.worker.confine import confined
 from wherry.images.worker.inflate import Ahead, compression, inflated
 from wherry.images.worker.sink import CHUNK, Sink, check_space
+from wherry.images.worker.tarfmt import Entry, MappedSource, cut_short, entries
 from wherry.images.worker.unpack import Unpacker
 
 FOLDER = "directory"
+INDEXED = "erofs"
 
 
 @dataclass(frozen=True)
@@ -76,9 +80,34 @@ def make(tar: Path, diff_id: str, out: Path, backend: str) -> Made:
     ``tar`` may be moved into ``out``: its bytes are then part of the layer.
     """
     try:
+        if backend == INDEXED:
+            try:
+                return _make_index(tar, diff_id, out)
+            except erofs.NotIndexable:
+                shutil.rmtree(out, ignore_errors=True)
         return _make_folder(tar, diff_id, out)
     except Invalid as error:
         raise Invalid(f"Error processing tar file: {error.message}") from error
+
+
+def _make_index(tar: Path, diff_id: str, out: Path) -> Made:
+    """The layer stays a tar; an EROFS image beside it holds the names."""
+    out.mkdir()
+    with mapped(tar) as view:
+        check_tar(view)
+        tree = erofs.build(_whole(view))
+        with (out / "index.erofs").open("wb") as index:
+            erofs.write(tree, index, len(view))
+    tar.rename(out / "layer.tar")
+    return Made(diff_id, tree.size, INDEXED, str(out))
+
+
+def _whole(view: memoryview) -> Iterator[Entry]:
+    """The members, each with all its bytes there."""
+    for entry in entries(MappedSource(view)):
+        if entry.data + entry.stored > len(view):
+            raise cut_short()
+        yield entry
 
 
 def _make_folder(tar: Path, diff_id: str, out: Path) -> Made:
