@@ -16,6 +16,7 @@ from typing import Any
 from aiohttp import web
 
 from wherry import __version__
+from wherry.api.connection import Connection
 from wherry.api.replies import empty, error_reply
 from wherry.api.routing import Call, Router
 from wherry.errors import Invalid, NotFound
@@ -91,6 +92,8 @@ class Application:
                 _log.warning("%s %s failed midway: %s", request.method, request.path, error)
                 raise ConnectionResetError("the reply had begun") from error
             response = error_reply(error)
+        if isinstance(request.protocol, Connection) and response.status != 101:
+            request.protocol.decline()
         if _log.isEnabledFor(logging.DEBUG):
             spent = (time.monotonic() - began) * 1000
             _log.debug("%s %s %d %.1f ms", request.method, request.path, response.status, spent)

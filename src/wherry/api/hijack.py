@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from wherry.api.connection import Connection
 from wherry.containers.service import Session
 from wherry.linux.tasks import spawn
 from wherry.wire.frames import frame
@@ -53,19 +54,11 @@ class Taken(asyncio.Protocol):
             head = "HTTP/1.1 200 OK\r\n"
             content_type = RAW
         transport.write(f"{head}Content-Type: {content_type}\r\n{headers}\r\n".encode())
-        self._old.set_parser(self)  # type: ignore[arg-type]  # gives us what was read already
+        if isinstance(self._old, Connection):
+            self._buffer += self._old.take()
         transport.set_protocol(self)
         if not transport.is_reading():
             transport.resume_reading()
-
-    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
-        """What aiohttp had read beyond the request."""
-        if data:
-            self.data_received(bytes(data))
-        return False, b""
-
-    def feed_eof(self) -> None:
-        """Called by aiohttp's protocol when it learns that the connection is lost."""
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -154,7 +147,15 @@ def take(request: web.BaseRequest, content_type: str, headers: dict[str, str]) -
 
 
 async def pump(session: Session, client: Taken) -> None:
-    """Both directions until the output ends or the client goes; always closes the session."""
+    """Both directions until the output ends or the client goes; always closes the session.
+
+    It runs in a task of its own: the handler that waits here is cancelled when the connection is
+    lost, and the session must be closed then too.
+    """
+    await asyncio.shield(spawn(_pump(session, client), name="stream"))
+
+
+async def _pump(session: Session, client: Taken) -> None:
     tasks = [
         spawn(outward(session, client.write), name="stream output"),
         spawn(_inward(session, client), name="stream input"),

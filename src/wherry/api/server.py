@@ -7,9 +7,8 @@ import contextlib
 import socket
 import ssl
 
-from aiohttp import web
-
 from wherry.api.app import Application, serve_options
+from wherry.api.connection import Server
 
 
 class ApiServer:
@@ -17,13 +16,18 @@ class ApiServer:
 
     def __init__(self, application: Application) -> None:
         self._application = application
-        self._server: web.Server | None = None
+        self._server: Server | None = None
         self._listeners: list[asyncio.Server] = []
+
+    @property
+    def requests(self) -> int:
+        """How many requests have come so far."""
+        return self._application.requests
 
     async def listen(self, sock: socket.socket, tls: ssl.SSLContext | None = None) -> None:
         """Accept on a bound socket (unix or TCP)."""
         if self._server is None:
-            self._server = web.Server(self._application.handle, **serve_options())
+            self._server = Server(self._application.handle, **serve_options())
         loop = asyncio.get_running_loop()
         if sock.family == socket.AF_UNIX:
             listener = await loop.create_unix_server(self._server, sock=sock, ssl=tls, backlog=1024)

@@ -33,6 +33,8 @@ class Config:
     """Every option that was given, by its name with underscores."""
     notes: tuple[str, ...] = ()
     """Warnings for the log."""
+    flags: frozenset[str] = frozenset()
+    """Names of the options that came by flag; a reload of the file does not change them."""
 
     def text(self, name: str) -> str:
         return str(self.settings.get(name) or "")
@@ -212,7 +214,7 @@ def combine(flags: Mapping[str, Any], held: Mapping[str, Any]) -> Config:
         _directory(settings, "run_dir", DEFAULT_RUN_DIR),
     )
     hosts = tuple(settings.get("hosts") or (f"unix://{paths.socket}",))
-    return Config(paths, hosts, settings, tuple(notes))
+    return Config(paths, hosts, settings, tuple(notes), frozenset(flags))
 
 
 def _directory(settings: Mapping[str, Any], name: str, default: Path) -> Path:

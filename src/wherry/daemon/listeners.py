@@ -86,7 +86,9 @@ def _unix(path: Path, group: str) -> Listener:
     finally:
         os.umask(mask)
     try:
-        os.chown(path, 0, _group(group))
+        number = _group(group)
+        if number is not None:
+            os.chown(path, -1, number)
         path.chmod(0o660)
     except BaseException:
         sock.close()
@@ -117,8 +119,8 @@ def _clear(path: Path) -> None:
     raise Conflict(f"cannot listen on unix://{path}: another daemon is listening there")
 
 
-def _group(name: str) -> int:
-    """Group id of the socket: the one asked for, else docker or wherry, else root's."""
+def _group(name: str) -> int | None:
+    """Group id of the socket: the one asked for, else docker or wherry, else our own."""
     if name:
         if name.isdigit():
             return int(name)
@@ -129,7 +131,7 @@ def _group(name: str) -> int:
     for each in _GROUPS:
         with contextlib.suppress(KeyError):
             return grp.getgrnam(each).gr_gid
-    return 0
+    return None
 
 
 def _tcp(host: str, rest: str, config: Config) -> list[Listener]:

@@ -85,6 +85,11 @@ class Paths:
         return self.data / "wherryd.lock"
 
     @property
+    def identity(self) -> Path:
+        """The daemon's own id, as ``info`` shows it; made once."""
+        return self.data / "engine-id"
+
+    @property
     def blobs(self) -> Path:
         return self.data / "blobs" / "sha256"
 

@@ -1,0 +1,234 @@
+"""The daemon as a process: directories, lock, sockets, signals, readiness, an end in bounded time.
+
+What it serves is built by ``root``; here is only the order of things. Ending (SIGTERM, SIGINT)
+leaves containers running.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import gc
+import logging
+import os
+import signal
+import socket
+import uuid
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Protocol
+
+from wherry import __version__
+from wherry.api.app import Application
+from wherry.api.routing import Router
+from wherry.api.server import ApiServer
+from wherry.daemon.config import DEFAULT_CONFIG, Config, combine, read_file
+from wherry.daemon.events import EventBus
+from wherry.daemon.listeners import Listener, open_all
+from wherry.daemon.lock import RootLock
+from wherry.errors import Forbidden, Invalid, WherryError
+from wherry.linux.tasks import spawn
+from wherry.store.database import Database
+from wherry.store.events import EventTable
+from wherry.store.paths import Paths
+
+_log = logging.getLogger("wherryd")
+_CLOSE_LIMIT = 12.0
+"""Seconds after which the process ends whatever still hangs."""
+_TIDY = 30.0
+
+
+class Live:
+    """What SIGHUP can change."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    @property
+    def labels(self) -> list[str]:
+        return self.config.listed("labels")
+
+    @property
+    def debug(self) -> bool:
+        return self.config.level <= logging.DEBUG
+
+
+class Engine(Protocol):
+    """The built services, as the process sees them."""
+
+    async def start(self) -> None:
+        """Reconcile with the world; afterwards requests may come."""
+
+    def register(self, router: Router) -> None: ...
+
+    async def stop(self) -> None:
+        """Leave containers running; end our own tasks."""
+
+
+Build = Callable[[Live, Database, EventBus, str], Awaitable[Engine]]
+"""(live configuration, database, events, identity) -> engine."""
+
+
+def prepare(paths: Paths) -> None:
+    """Make the data root (0700) and the run directory (0711, so that its sockets are reachable)."""
+    try:
+        paths.data.mkdir(parents=True, exist_ok=True)
+        paths.data.chmod(0o700)
+        paths.run.mkdir(parents=True, exist_ok=True)
+        paths.run.chmod(0o711)
+        for folder in (paths.blobs, paths.layers, paths.containers, paths.volumes, paths.tmp):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for folder in (paths.mounts, paths.netns):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise Invalid(f"cannot use {error.filename}: {error.strerror}") from error
+
+
+def identity(path: Path) -> str:
+    """The daemon's id, made on first use."""
+    with contextlib.suppress(OSError):
+        found = path.read_text().strip()
+        if found:
+            return found
+    made = str(uuid.uuid4())
+    temporary = path.with_name(path.name + ".new")
+    temporary.write_text(made + "\n")
+    temporary.rename(path)
+    return made
+
+
+async def run(config: Config, build: Build) -> None:
+    """Serve until SIGTERM or SIGINT. Raises ``WherryError`` when the start fails."""
+    if os.geteuid() != 0:
+        raise Forbidden("wherryd needs to run as root")
+    prepare(config.paths)
+    lock = RootLock(config.paths.lock)
+    listeners: list[Listener] = []
+    database: Database | None = None
+    try:
+        listeners = open_all(config)
+        write_pidfile(config.pidfile)
+        database = Database(config.paths.database)
+        await _serve(config, build, database, listeners)
+    finally:
+        for listener in listeners:
+            listener.close()
+        remove_pidfile(config.pidfile)
+        if database is not None:
+            database.close()
+        lock.release()
+
+
+async def _serve(
+    config: Config, build: Build, database: Database, listeners: list[Listener]
+) -> None:
+    live = Live(config)
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    events = EventBus(EventTable(database))
+    loop.add_signal_handler(signal.SIGHUP, reload, live, events)
+    engine = await build(live, database, events, identity(config.paths.identity))
+    router = Router()
+    engine.register(router)
+    server = ApiServer(Application(router))
+    try:
+        await engine.start()
+        for listener in listeners:
+            await server.listen(listener.sock, listener.tls)
+        for host in config.hosts:
+            _log.info("listening on %s", host)
+        settle_memory()
+        notify("READY=1")
+        _log.info("wherryd %s is ready, data root %s", __version__, config.paths.data)
+        tidy = spawn(_tidy(server), name="memory")
+        await ended.wait()
+        tidy.cancel()
+    finally:
+        notify("STOPPING=1")
+        _log.info("ending; containers go on")
+        watchdog = loop.call_later(_CLOSE_LIMIT, _give_up)
+        await server.close()
+        await engine.stop()
+        watchdog.cancel()
+
+
+def _give_up() -> None:
+    """Something hangs; all that must be kept is in the database and with the monitors."""
+    _log.error("the end took more than %.0f s: leaving at once", _CLOSE_LIMIT)
+    os._exit(1)
+
+
+def reload(live: Live, events: EventBus) -> None:
+    """SIGHUP: take labels and the log level from the configuration file anew."""
+    before = live.config
+    name = before.text("config")
+    path = Path(name) if name else DEFAULT_CONFIG
+    try:
+        held = read_file(path, must_exist=bool(name))
+        combine({}, held)
+    except WherryError as error:
+        _log.error("configuration not reloaded: %s", error)
+        return
+    settings = dict(before.settings)
+    for key in ("labels", "debug", "log_level"):
+        if key in held:
+            settings[key] = held[key]
+        elif key not in before.flags:
+            settings.pop(key, None)
+    live.config = Config(before.paths, before.hosts, settings, flags=before.flags)
+    logging.getLogger().setLevel(live.config.level)
+    _log.info("configuration reloaded: labels %s, debug %s", live.labels, live.debug)
+    events.publish("daemon", "reload", "", {"labels": ",".join(live.labels)})
+
+
+def settle_memory() -> None:
+    """What was made at the start stays: the collector need not look at it again."""
+    gc.collect()
+    gc.freeze()
+    trim()
+
+
+def trim() -> None:
+    """Give freed heap pages back to the kernel."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+async def _tidy(server: ApiServer) -> None:
+    """After a time of work, collect and trim once."""
+    seen = server.requests
+    while True:
+        await asyncio.sleep(_TIDY)
+        if server.requests != seen:
+            seen = server.requests
+            gc.collect()
+            trim()
+
+
+def notify(state: str) -> None:
+    """Tell systemd (``Type=notify``), if it asked."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.sendto(state.encode(), address)
+
+
+def write_pidfile(path: Path) -> None:
+    """The lock is the truth; the file is for people and scripts."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{os.getpid()}\n")
+    except OSError as error:
+        raise Invalid(f"cannot write the pid file {path}: {error.strerror}") from error
+
+
+def remove_pidfile(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        if path.read_text().strip() == str(os.getpid()):
+            path.unlink()
