@@ -25,6 +25,8 @@ class EventBus:
         self._table = table
         self._clock = clock
         self._waiting: set[asyncio.Future[None]] = set()
+        self.listeners = 0
+        """Streams that are open now."""
 
     def publish(self, kind: str, action: str, actor_id: str, attributes: Mapping[str, str]) -> None:
         """Keep and stream one event. A full disk loses the event, not the caller's work."""
@@ -44,15 +46,19 @@ class EventBus:
         return self._stream(at, until)
 
     async def _stream(self, at: int, until: int | None) -> AsyncIterator[Event]:
-        while True:
-            rows = self._table.after(at)
-            for row in rows:
-                at = row.sequence
-                if until is not None and row.time > until:
+        self.listeners += 1
+        try:
+            while True:
+                rows = self._table.after(at)
+                for row in rows:
+                    at = row.sequence
+                    if until is not None and row.time > until:
+                        return
+                    yield Event(at, row.time, row.kind, row.action, row.actor, row.attributes)
+                if not rows and not await self._more(until):
                     return
-                yield Event(at, row.time, row.kind, row.action, row.actor, row.attributes)
-            if not rows and not await self._more(until):
-                return
+        finally:
+            self.listeners -= 1
 
     async def _more(self, until: int | None) -> bool:
         """Wait for the next event; False when ``until`` passes first."""

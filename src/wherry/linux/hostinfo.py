@@ -9,6 +9,10 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from wherry.linux.cgroups import host_layout
+
+_CONTROLLERS = ("cpu", "cpuset", "memory", "pids", "blkio", "io", "devices", "freezer", "hugetlb")
+
 
 @dataclass(frozen=True)
 class HostInfo:
@@ -52,10 +56,11 @@ def architecture(machine: str) -> str:
 
 
 def read(root: Path = Path("/")) -> HostInfo:
-    """Look at the host; what cannot be read is empty, never an error."""
+    """Look at the host; what cannot be read is empty, never an error. ``root``: for tests."""
     uname = os.uname()
     system = _os_release(root)
-    version, controllers = _cgroups(root)
+    layout = host_layout()
+    version = str(layout.version)
     modules = _text(root / "sys/kernel/security/lsm")
     return HostInfo(
         name=socket.gethostname(),
@@ -67,7 +72,7 @@ def read(root: Path = Path("/")) -> HostInfo:
         processors=os.cpu_count() or 1,
         memory=_memory(root),
         cgroup_version=version,
-        controllers=controllers,
+        controllers=frozenset(each for each in _CONTROLLERS if layout.has(each)),
         seccomp="\nSeccomp:" in _text(root / "proc/self/status"),
         apparmor="apparmor" in modules or _on(root / "sys/module/apparmor/parameters/enabled"),
         selinux=(root / "sys/fs/selinux/enforce").exists(),
@@ -105,20 +110,6 @@ def _memory(root: Path) -> int:
         if line.startswith("MemTotal:"):
             return int(line.split()[1]) * 1024
     return 0
-
-
-def _cgroups(root: Path) -> tuple[str, frozenset[str]]:
-    unified = root / "sys/fs/cgroup/cgroup.controllers"
-    if unified.exists():
-        return "2", frozenset(_text(unified).split())
-    found: set[str] = set()
-    for line in _text(root / "proc/self/mountinfo").splitlines():
-        head, _, tail = line.partition(" - ")
-        fields = tail.split()
-        if len(fields) >= 3 and fields[0] == "cgroup":
-            mounted = Path(head.split()[4]).name
-            found.update(fields[2].split(","), mounted.split(","))
-    return "1", frozenset(found - {"rw", "ro"})
 
 
 def _swap(root: Path, version: str) -> bool:
