@@ -104,11 +104,20 @@ class Paths:
         return self.layers / hex_diff_id
 
     @property
+    def init_layer(self) -> Path:
+        """Mount points that every container needs, as the topmost read-only layer of all."""
+        return self.data / "init"
+
+    @property
     def containers(self) -> Path:
         return self.data / "containers"
 
     def container(self, container_id: str) -> ContainerPaths:
         return ContainerPaths(self.containers / container_id, self.mounts / container_id)
+
+    def exec_dir(self, container_id: str, exec_id: str) -> Path:
+        """Run directory of one exec session's monitor."""
+        return self.container(container_id).run / "exec" / exec_id
 
     @property
     def volumes(self) -> Path:

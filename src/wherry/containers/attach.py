@@ -1,0 +1,198 @@
+"""Attach: clients of a container's stdio.
+
+A client may come before the container runs: its session waits, and ``Sessions.connect`` joins it
+to the monitor between the runtime's create and start, so that it misses no output.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+
+from wherry.containers.book import Book, Live
+from wherry.containers.service import AttachOptions
+from wherry.containers.transitions import Status
+from wherry.errors import Conflict, WherryError
+from wherry.runtime.port import AttachStream, Runtime
+from wherry.store.paths import Paths
+from wherry.wire import detach
+
+_log = logging.getLogger(__name__)
+
+
+class StdioSession:
+    """One client's session (``containers.service.Session``).
+
+    ``stream`` is a future: of a container that does not run yet it has no result; None means
+    that no stream will come (the start failed, or only old output was asked for).
+    """
+
+    def __init__(
+        self,
+        *,
+        tty: bool,
+        wanted: frozenset[int],
+        stdin: bool,
+        keys: bytes = b"",
+        on_detach: Callable[[], None] | None = None,
+        on_close: Callable[[StdioSession], None] | None = None,
+    ) -> None:
+        self.tty = tty
+        self.detached = False
+        self.stream: asyncio.Future[AttachStream | None] = (
+            asyncio.get_running_loop().create_future()
+        )
+        self._wanted = wanted
+        self.stdin = stdin
+        self._scanner = detach.Scanner(keys if stdin else b"")
+        self._on_detach = on_detach
+        self._on_close = on_close
+        self._before: deque[tuple[int, bytes]] = deque()
+        self._left = False
+
+    def replay(self, chunks: list[tuple[int, bytes]]) -> None:
+        """Output to give before what the stream brings."""
+        self._before.extend(chunk for chunk in chunks if chunk[0] in self._wanted)
+
+    def provide(self, stream: AttachStream | None) -> None:
+        """The stream is there, or (None) will never be."""
+        if not self.stream.done():
+            self.stream.set_result(stream)
+
+    async def read(self) -> tuple[int, bytes] | None:
+        """Next chunk of a wanted stream; None when the output has ended or the client left."""
+        while not self._left:
+            if self._before:
+                return self._before.popleft()
+            stream = await asyncio.shield(self.stream)
+            if stream is None or self._left:
+                return None
+            chunk = await stream.read()
+            if chunk is None or self._left:
+                return None
+            if chunk[0] in self._wanted:
+                return chunk
+        return None
+
+    async def write(self, data: bytes) -> None:
+        """Client input; what follows the detach keys is dropped."""
+        if not self.stdin or self._left:
+            return
+        data, left = self._scanner.feed(data)
+        if data:
+            stream = await asyncio.shield(self.stream)
+            if stream is not None:
+                await stream.write(data)
+        if left:
+            self.detached = True
+            if self._on_detach is not None:
+                self._on_detach()
+            await self.close()
+
+    async def close_stdin(self) -> None:
+        if not self.stdin or self._left:
+            return
+        stream = await asyncio.shield(self.stream)
+        if stream is None:
+            return
+        held = self._scanner.flush()
+        if held:
+            await stream.write(held)
+        await stream.close_stdin()
+
+    async def close(self) -> None:
+        """The client is gone; idempotent."""
+        if self._left:
+            return
+        self._left = True
+        if self._on_close is not None:
+            self._on_close(self)
+        if not self.stream.done():
+            self.stream.set_result(None)
+            return
+        stream = self.stream.result()
+        if stream is not None:
+            await stream.close()
+
+
+class Sessions:
+    """The sessions on containers: those that wait for a start, and new ones."""
+
+    def __init__(self, book: Book, paths: Paths, runtime: Runtime) -> None:
+        self._book = book
+        self._paths = paths
+        self._runtime = runtime
+        self._pending: dict[str, list[StdioSession]] = {}
+
+    async def attach(
+        self,
+        live: Live,
+        options: AttachOptions,
+        history: Callable[[Live], list[tuple[int, bytes]]],
+    ) -> StdioSession:
+        """A session by ``options``. ``history`` reads the log so far, for ``logs``.
+
+        Raises ``Conflict`` for a paused or restarting container, ``Invalid`` for bad keys.
+        """
+        record = live.record
+        keys = detach.parse(options.detach_keys)
+        if record.status is Status.PAUSED:
+            raise Conflict(f"container {record.id} is paused, unpause the container before attach")
+        if record.status is Status.RESTARTING:
+            raise Conflict(
+                f"container {record.id} is restarting, wait until the container is running"
+            )
+        wanted = {1} if options.stdout else set()
+        if options.stderr:
+            wanted.add(2)
+        stdin = options.stdin and bool(record.config.open_stdin)
+        session = StdioSession(
+            tty=bool(record.config.tty),
+            wanted=frozenset(wanted),
+            stdin=stdin,
+            keys=keys,
+            on_detach=lambda: self._book.publish(live.record, "detach"),
+            on_close=lambda gone: self._forget(live.id, gone),
+        )
+        if not options.stream:
+            session.provide(None)
+        elif live.running is not None and record.status is Status.RUNNING:
+            bundle = self._paths.container(live.id).bundle
+            session.provide(await self._runtime.attach(live.id, bundle, stdin=session.stdin))
+        else:
+            self._pending.setdefault(live.id, []).append(session)
+        if options.logs:
+            session.replay(history(live))
+        self._book.publish(record, "attach")
+        return session
+
+    async def connect(self, live: Live) -> None:
+        """The container is created and does not run yet: join the waiting sessions to it."""
+        bundle = self._paths.container(live.id).bundle
+        for session in self._pending.pop(live.id, ()):
+            try:
+                session.provide(await self._runtime.attach(live.id, bundle, stdin=session.stdin))
+            except WherryError as error:
+                _log.warning("container %s: attach: %s", live.id, error.message)
+                session.provide(None)
+
+    def abandon(self, live: Live) -> None:
+        """No start will come (it failed, or the container is removed): end what waits."""
+        for session in self._pending.pop(live.id, ()):
+            session.provide(None)
+
+    def _forget(self, container_id: str, session: StdioSession) -> None:
+        waiting = self._pending.get(container_id)
+        if waiting and session in waiting:
+            waiting.remove(session)
+            if not waiting:
+                del self._pending[container_id]
+
+    def close(self) -> None:
+        """The daemon ends."""
+        for waiting in self._pending.values():
+            for session in waiting:
+                session.provide(None)
+        self._pending.clear()

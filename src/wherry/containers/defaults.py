@@ -1,0 +1,244 @@
+"""``HostConfig`` as Docker fills it at create, and its validation; pure.
+
+Rules: moby ``daemon/daemon_unix.go`` (``adaptContainerSettings``, ``verifyPlatformContainer``)
+and ``runconfig/hostconfig_unix.go``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import msgspec
+
+from wherry.containers.facts import HostFacts
+from wherry.errors import Invalid, NotFound, NotImplementedYet
+from wherry.wire.container import (
+    Config,
+    HostConfig,
+    LogConfig,
+    RestartPolicy,
+)
+
+MINIMUM_MEMORY = 6 << 20
+POLICIES = ("", "no", "always", "on-failure", "unless-stopped")
+LOG_DRIVERS = ("json-file", "local", "none")
+
+MASKED_PATHS = [
+    "/proc/asound",
+    "/proc/acpi",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/sys/firmware",
+    "/sys/devices/virtual/powercap",
+]
+READONLY_PATHS = [
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+]
+
+
+def fill(host: HostConfig, facts: HostFacts) -> HostConfig:
+    """Defaults that do not depend on the container: what inspect then shows."""
+    memory, swap = host.memory or 0, host.memory_swap or 0
+    if memory > 0 and swap == 0:
+        swap = memory * 2
+    policy = host.restart_policy or RestartPolicy()
+    log = host.log_config or LogConfig()
+    privileged = bool(host.privileged)
+    masked = host.masked_paths
+    readonly = host.readonly_paths
+    if "systempaths=unconfined" in (host.security_opt or ()):
+        masked, readonly = [], []
+    filled: HostConfig = msgspec.structs.replace(
+        host,
+        memory_swap=swap,
+        network_mode=host.network_mode or "default",
+        restart_policy=RestartPolicy(
+            name=policy.name or "no", maximum_retry_count=policy.maximum_retry_count or 0
+        ),
+        log_config=LogConfig(type=log.type or facts.log_driver, config=log.config or {}),
+        shm_size=host.shm_size or facts.shm_size,
+        ipc_mode=host.ipc_mode or "private",
+        cgroupns_mode=host.cgroupns_mode or _cgroupns(privileged, facts),
+        runtime=host.runtime or facts.default_runtime,
+        console_size=host.console_size or [0, 0],
+        dns=host.dns or [],
+        dns_options=host.dns_options or [],
+        dns_search=host.dns_search or [],
+        port_bindings=host.port_bindings or {},
+        masked_paths=masked if masked is not None else ([] if privileged else MASKED_PATHS),
+        readonly_paths=(
+            readonly if readonly is not None else ([] if privileged else READONLY_PATHS)
+        ),
+    )
+    return filled
+
+
+def _cgroupns(privileged: bool, facts: HostFacts) -> str:
+    return "private" if facts.cgroup_version == 2 and not privileged else "host"
+
+
+def check_policy(host: HostConfig) -> None:
+    """Raises ``Invalid`` for a restart policy that contradicts itself or ``AutoRemove``."""
+    policy = host.restart_policy
+    if policy is None:
+        return
+    name, count = policy.name or "", policy.maximum_retry_count or 0
+    if name not in POLICIES:
+        raise Invalid(
+            f"invalid restart policy: unknown policy '{name}'; use one of 'no', 'always', "
+            "'on-failure', or 'unless-stopped'"
+        )
+    if count and name != "on-failure":
+        raise Invalid(
+            "invalid restart policy: maximum retry count can only be used with 'on-failure'"
+        )
+    if count < 0:
+        raise Invalid("invalid restart policy: maximum retry count cannot be negative")
+    if host.auto_remove and name not in ("", "no"):
+        raise Invalid("can't create 'AutoRemove' container with restart policy")
+
+
+def check_resources(host: HostConfig, facts: HostFacts) -> list[str]:
+    """Limits in themselves. Returns warnings; raises ``Invalid`` naming the value."""
+    warnings: list[str] = []
+    memory, swap = host.memory or 0, host.memory_swap or 0
+    if memory < 0 or 0 < memory < MINIMUM_MEMORY:
+        raise Invalid("Minimum memory limit allowed is 6MB")
+    if memory > 0 and swap > 0 and swap < memory:
+        raise Invalid("Minimum memoryswap limit should be larger than memory limit, see usage")
+    if memory == 0 and swap > 0:
+        raise Invalid(
+            "You should always set the Memory limit when using Memoryswap limit, see usage"
+        )
+    swappiness = host.memory_swappiness
+    if swappiness is not None and swappiness != -1 and not 0 <= swappiness <= 100:
+        raise Invalid(f"Invalid value: {swappiness}, valid memory swappiness range is 0-100")
+    reservation = host.memory_reservation or 0
+    if reservation and reservation < MINIMUM_MEMORY:
+        raise Invalid("Minimum memory reservation allowed is 6MB")
+    if memory > 0 and reservation > memory:
+        raise Invalid(
+            "Minimum memory limit can not be less than memory reservation limit, see usage"
+        )
+    _check_cpu(host, facts)
+    if host.blkio_weight and not 10 <= host.blkio_weight <= 1000:
+        raise Invalid("Range of blkio weight is from 10 to 1000")
+    if host.oom_score_adj is not None and not -1000 <= host.oom_score_adj <= 1000:
+        raise Invalid(
+            f"Invalid value {host.oom_score_adj}, range for oom score adj is [-1000, 1000]"
+        )
+    if host.shm_size is not None and host.shm_size < 0:
+        raise Invalid("SHM size can not be less than 0")
+    if host.kernel_memory:
+        warnings.append("Specifying a kernel memory limit is deprecated and has no effect.")
+    if host.oom_kill_disable and not memory:
+        warnings.append(
+            "OOM killer is disabled for the container, but no memory limit is set, this can "
+            "result in the system running out of resources."
+        )
+    return warnings
+
+
+def _check_cpu(host: HostConfig, facts: HostFacts) -> None:
+    nano, period, quota = host.nano_cpus or 0, host.cpu_period or 0, host.cpu_quota or 0
+    if nano and period:
+        raise Invalid("Conflicting options: Nano CPUs and CPU Period cannot both be set")
+    if nano and quota:
+        raise Invalid("Conflicting options: Nano CPUs and CPU Quota cannot both be set")
+    if nano < 0 or (facts.cpus and nano > facts.cpus * 1_000_000_000):
+        raise Invalid(
+            f"Range of CPUs is from 0.01 to {facts.cpus}.00, as there are only {facts.cpus} "
+            "CPUs available"
+        )
+    if period and not 1000 <= period <= 1_000_000:
+        raise Invalid(
+            "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)"
+        )
+    if 0 < quota < 1000:
+        raise Invalid("CPU cfs quota can not be less than 1ms (i.e. 1000)")
+    if (host.cpu_shares or 0) < 0:
+        raise Invalid(f"invalid CPU shares ({host.cpu_shares}): value must be a positive integer")
+    _check_cpus("CPU", host.cpuset_cpus, facts.cpus)
+    _check_cpus("memory node", host.cpuset_mems, 0)
+
+
+def _check_cpus(what: str, text: str | None, available: int) -> None:
+    """A list such as ``0-2,4``; with ``available`` > 0 the numbers must be below it."""
+    if not text:
+        return
+    letter = "cpuset-cpus" if what == "CPU" else "cpuset-mems"
+    if not re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", text):
+        raise Invalid(f"Invalid value {text} for {letter}.")
+    highest = max(int(number) for number in re.findall(r"\d+", text))
+    if available and highest >= available:
+        raise Invalid(
+            f"Requested {what}s are not available - requested {text}, available: 0-{available - 1}"
+        )
+
+
+def check_modes(host: HostConfig, config: Config, runtimes: Sequence[str]) -> None:
+    """Namespaces, runtime, log driver. Raises ``Invalid`` or ``NotFound``."""
+    for name, value, words in (
+        ("IPC", host.ipc_mode, ("", "private", "none", "shareable", "host")),
+        ("PID", host.pid_mode, ("", "private", "host")),
+        ("UTS", host.uts_mode, ("", "private", "host")),
+        ("cgroup namespace", host.cgroupns_mode, ("", "private", "host")),
+    ):
+        value = value or ""
+        if value in words:
+            continue
+        if value.startswith("container:") and name in ("IPC", "PID") and value[10:]:
+            continue
+        raise Invalid(f"invalid {name} mode: {value}")
+    if host.userns_mode not in (None, "", "host"):
+        raise Invalid(f"invalid user namespace mode: {host.userns_mode}")
+    if host.uts_mode == "host" and config.hostname:
+        raise Invalid("conflicting options: hostname and the UTS mode")
+    if host.runtime and runtimes and host.runtime not in runtimes:
+        raise Invalid(f"unknown or invalid runtime name: {host.runtime}")
+    log = host.log_config
+    if log is not None and log.type and log.type not in LOG_DRIVERS:
+        if log.type in ("syslog", "journald", "gelf", "fluentd", "awslogs", "splunk", "gcplogs"):
+            raise NotImplementedYet(
+                f"the logging driver {log.type} is not there yet; use json-file, local or none"
+            )
+        raise NotFound(f"logger: no log driver named '{log.type}' is registered")
+    if host.isolation not in (None, "", "default"):
+        raise Invalid(f"invalid isolation '{host.isolation}' on linux")
+    if host.device_requests:
+        raise NotImplementedYet("device requests (--gpus) are not there yet")
+
+
+def check_config(config: Config) -> None:
+    """``Config`` in itself. Raises ``Invalid``."""
+    if config.working_dir and not config.working_dir.startswith("/"):
+        raise Invalid(
+            f"the working directory '{config.working_dir}' is invalid, it needs to be an "
+            "absolute path"
+        )
+    for each in config.env or ():
+        if not each or each.startswith("="):
+            raise Invalid(f"invalid environment variable: {each}")
+        if "\0" in each:
+            raise Invalid("invalid environment variable: it holds a null byte")
+    if config.stop_timeout is not None and config.stop_timeout < -1:
+        raise Invalid(f"invalid stop timeout: {config.stop_timeout}")
+    hostname = config.hostname or ""
+    if len(hostname) > 63:
+        raise Invalid(f"invalid hostname format: {hostname}")
+
+
+def check_update(host: HostConfig) -> None:
+    """Resources of an update in themselves. Raises ``Invalid``."""
+    check_resources(host, HostFacts())

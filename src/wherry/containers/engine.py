@@ -1,0 +1,312 @@
+"""The containers service, put together from its concerns. See ``containers.service``."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+from wherry.containers import inspect, wait
+from wherry.containers.attach import Sessions
+from wherry.containers.book import Book, Live
+from wherry.containers.create import Creator
+from wherry.containers.exec import Execs
+from wherry.containers.facts import HostFacts
+from wherry.containers.logs import Logs
+from wherry.containers.look import Looker
+from wherry.containers.names import validate
+from wherry.containers.ports import EventSink, Networking, Volumes
+from wherry.containers.reconcile import Reconciler
+from wherry.containers.remove import Remover
+from wherry.containers.service import (
+    AttachOptions,
+    ExecRequest,
+    LogLine,
+    LogOptions,
+    Session,
+)
+from wherry.containers.specs import Specs
+from wherry.containers.start import Starter
+from wherry.containers.stop import Stopper
+from wherry.containers.transitions import Status, counts_as_running, has_process
+from wherry.containers.update import Updater
+from wherry.containers.watch import Supervisor
+from wherry.errors import Conflict, Invalid, NotModified, WherryError
+from wherry.images.service import Images
+from wherry.linux.tasks import spawn
+from wherry.runtime.port import Runtime
+from wherry.store.containers import ContainerTable
+from wherry.store.database import Database
+from wherry.store.paths import Paths
+from wherry.wire.container import CreateRequest, HostConfig, RestartPolicy
+
+
+class ContainerEngine:
+    """Implements ``containers.service.Containers``; every method's contract is there."""
+
+    def __init__(
+        self,
+        database: Database,
+        paths: Paths,
+        images: Images,
+        runtime: Runtime,
+        networking: Networking,
+        volumes: Volumes,
+        events: EventSink,
+        facts: HostFacts,
+        specs: Specs,
+    ) -> None:
+        self._events = events
+        self._facts = facts
+        self._paths = paths
+        self._images = images
+        self._runtime = runtime
+        self._networking = networking
+        book = self._book = Book(ContainerTable(database), events)
+        self._sessions = Sessions(book, paths, runtime)
+        self._supervisor = Supervisor(book, paths, runtime, networking, volumes)
+        self._creator = Creator(book, paths, images, networking, volumes, facts, specs.check)
+        self._starter = Starter(
+            book,
+            paths,
+            images,
+            runtime,
+            networking,
+            volumes,
+            self._sessions,
+            specs,
+            facts,
+            self._supervisor.watch,
+        )
+        self._stopper = Stopper(book, runtime, self._supervisor)
+        self._remover = Remover(
+            book, paths, runtime, networking, volumes, self._sessions, self._stopper
+        )
+        self._execs = Execs(book, paths, runtime, specs)
+        self._logs = Logs(book, paths)
+        self._looker = Looker(book, paths, images, runtime, networking)
+        self._updater = Updater(book, runtime, specs, facts)
+        self._reconciler = Reconciler(
+            book, paths, runtime, networking, volumes, self._supervisor, self._remover
+        )
+        self._supervisor.bind(self._again, self._gone)
+        self._remover.on_remove.append(self._execs.forget)
+
+    async def _again(self, live: Live) -> None:
+        await self._starter.start(live, again=True)
+
+    async def _gone(self, live: Live) -> None:
+        await self._remover.remove(live, force=False, volumes=True)
+
+    async def create(
+        self, name: str | None, request: CreateRequest, platform: str | None = None
+    ) -> tuple[str, list[str]]:
+        return await self._creator.create(name, request, platform)
+
+    async def start(self, ref: str, detach_keys: str | None = None) -> None:
+        live = self._book.get(ref)
+        async with live.lock:
+            if live.record.status is Status.RESTARTING:
+                self._supervisor.halt(live)
+            try:
+                await self._starter.start(live)
+            except (NotModified, Conflict):
+                raise
+            except WherryError:
+                if live.record.host_config.auto_remove:
+                    spawn(self._gone(live), name=f"auto-remove {live.id[:12]}")
+                raise
+
+    async def stop(self, ref: str, timeout: int | None = None, signal: str | None = None) -> None:
+        await self._stopper.stop(self._book.get(ref), timeout, signal)
+
+    async def restart(
+        self, ref: str, timeout: int | None = None, signal: str | None = None
+    ) -> None:
+        live = self._book.get(ref)
+        if live.record.status in (Status.REMOVING, Status.DEAD):
+            raise Conflict("container is marked for removal and cannot be started")
+        live.keep = True
+        try:
+            try:
+                await self._stopper.stop(live, timeout, signal)
+            except NotModified:
+                pass
+            async with live.lock:
+                await self._starter.start(live)
+        finally:
+            live.keep = False
+        self._book.publish(live.record, "restart")
+
+    async def kill(self, ref: str, signal: str | None = None) -> None:
+        await self._stopper.kill(self._book.get(ref), signal)
+
+    async def pause(self, ref: str) -> None:
+        await self._stopper.pause(self._book.get(ref))
+
+    async def unpause(self, ref: str) -> None:
+        await self._stopper.unpause(self._book.get(ref))
+
+    async def wait(self, ref: str, condition: str = "not-running") -> tuple[int, str]:
+        future = wait.register(self._book, ref, condition)
+        try:
+            return await future
+        finally:
+            future.cancel()
+
+    async def rename(self, ref: str, name: str) -> None:
+        live = self._book.get(ref)
+        if not name:
+            raise Invalid("Neither old nor new names may be empty")
+        new = validate(name)
+        async with live.lock:
+            old = live.record.name
+            if new == old:
+                raise Invalid("Renaming a container with the same name as its current name")
+            self._book.reserve(new, live.id)
+            try:
+                await self._networking.renamed(live.id, new)
+                self._book.commit(live, name=new, revision=live.record.revision + 1)
+            except BaseException:
+                self._book.unreserve(new, live.id)
+                raise
+            self._book.unreserve(old, live.id)
+            self._book.publish(live.record, "rename", oldName="/" + old)
+
+    async def remove(
+        self, ref: str, *, force: bool = False, volumes: bool = False, link: bool = False
+    ) -> None:
+        await self._remover.remove(self._book.get(ref), force=force, volumes=volumes, link=link)
+
+    def summaries(
+        self,
+        filters: Mapping[str, Sequence[str]],
+        *,
+        all: bool = False,
+        limit: int | None = None,
+        size: bool = False,
+    ) -> list[dict[str, Any]]:
+        return self._looker.summaries(filters, every=all, limit=limit, size=size)
+
+    def inspect(self, ref: str, *, size: bool = False) -> dict[str, Any]:
+        live = self._book.get(ref)
+        return inspect.render(
+            live.record,
+            place=self._paths.container(live.id),
+            networks=self._networking.settings(live.id),
+            execs=sorted(live.execs),
+            facts=self._facts,
+            lower=self._looker.lower(live.record),
+            size=self._looker.sizes(live) if size else None,
+        )
+
+    def logs(self, ref: str, options: LogOptions) -> AsyncIterator[LogLine]:
+        return self._logs.read(self._book.get(ref), options)
+
+    def tty(self, ref: str) -> bool:
+        return bool(self._book.get(ref).record.config.tty)
+
+    async def attach(self, ref: str, options: AttachOptions) -> Session:
+        live = self._book.get(ref)
+        return await self._sessions.attach(live, options, self._logs.history)
+
+    async def resize(self, ref: str, height: int, width: int) -> None:
+        live = self._book.get(ref)
+        if not has_process(live.record.status):
+            raise Conflict(f"container {live.id} is not running")
+        await self._runtime.resize(self._paths.container(live.id).bundle, height, width)
+        self._book.publish(live.record, "resize", height=str(height), width=str(width))
+
+    async def exec_create(self, ref: str, request: ExecRequest) -> str:
+        return self._execs.create(self._book.get(ref), request)
+
+    async def exec_start(
+        self,
+        exec_id: str,
+        *,
+        detach: bool = False,
+        tty: bool | None = None,
+        console_size: tuple[int, int] | None = None,
+    ) -> Session | None:
+        return await self._execs.start(exec_id, detached=detach, tty=tty, console_size=console_size)
+
+    async def exec_resize(self, exec_id: str, height: int, width: int) -> None:
+        await self._execs.resize(exec_id, height, width)
+
+    def exec_inspect(self, exec_id: str) -> dict[str, Any]:
+        return self._execs.inspect(exec_id)
+
+    async def update(
+        self, ref: str, resources: HostConfig, restart: RestartPolicy | None
+    ) -> list[str]:
+        return await self._updater.update(self._book.get(ref), resources, restart)
+
+    async def top(self, ref: str, ps_args: str = "-ef") -> tuple[list[str], list[list[str]]]:
+        return await self._looker.top(self._book.get(ref), ps_args)
+
+    async def changes(self, ref: str) -> list[tuple[str, int]]:
+        return await self._looker.changes(self._book.get(ref))
+
+    async def commit(
+        self,
+        ref: str,
+        *,
+        reference: str | None,
+        comment: str = "",
+        author: str = "",
+        pause: bool = True,
+        changes: Sequence[str] = (),
+        config: Mapping[str, Any] | None = None,
+    ) -> str:
+        return await self._looker.commit(
+            self._book.get(ref),
+            self._stopper,
+            reference=reference,
+            comment=comment,
+            author=author,
+            pause=pause,
+            changes=changes,
+            config=config,
+        )
+
+    async def prune(self, filters: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+        deleted, reclaimed = [], 0
+        for live in self._looker.prunable(filters):
+            size = self._looker.sizes(live)[0]
+            try:
+                await self._remover.remove(live, force=False, volumes=False)
+            except Conflict:
+                continue
+            deleted.append(live.id)
+            reclaimed += size
+        self._events.publish("container", "prune", "", {"reclaimed": str(reclaimed)})
+        return {"ContainersDeleted": deleted or None, "SpaceReclaimed": reclaimed}
+
+    def disk_usage(self) -> list[dict[str, Any]]:
+        return self._looker.summaries({}, every=True, limit=None, size=True)
+
+    def counts(self) -> dict[str, int]:
+        counts = {"running": 0, "paused": 0, "stopped": 0}
+        for live in self._book:
+            status = live.record.status
+            if status is Status.PAUSED:
+                counts["paused"] += 1
+            elif counts_as_running(status):
+                counts["running"] += 1
+            else:
+                counts["stopped"] += 1
+        return counts
+
+    def using(self, image_id: str) -> list[tuple[str, bool]]:
+        return [
+            (live.id, counts_as_running(live.record.status))
+            for live in self._book
+            if live.record.image.id == image_id
+        ]
+
+    async def reconcile(self) -> None:
+        self._book.load()
+        await self._reconciler.reconcile()
+
+    async def shutdown(self) -> None:
+        self._supervisor.close()
+        self._sessions.close()

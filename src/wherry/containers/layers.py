@@ -1,0 +1,42 @@
+"""The read-only directories below a container's writable one.
+
+Above the image's layers lies one directory that all containers share: the mount points of the
+standard file systems and of the host files, so that no mount leaves a trace in the writable
+layer (it would show in ``diff`` and ``commit``), and so that a link in the image at such a place
+leads nowhere. Docker's ``initlayer`` does the same for each container.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from wherry.containers.record import Record
+from wherry.images.service import Image, Images
+from wherry.oci.image import ImageConfig
+from wherry.store.paths import Paths
+
+_FOLDERS = ("dev", "dev/pts", "dev/shm", "dev/mqueue", "proc", "sys", "etc")
+_FILES = (".dockerenv", "dev/console", "etc/hosts", "etc/hostname", "etc/resolv.conf")
+
+
+def make_init_layer(root: Path) -> None:
+    """Make what is missing of the shared directory; idempotent."""
+    root.mkdir(mode=0o755, parents=True, exist_ok=True)
+    for name in _FOLDERS:
+        (root / name).mkdir(mode=0o755, exist_ok=True)
+    for name in _FILES:
+        (root / name).touch(mode=0o755, exist_ok=True)
+    table = root / "etc" / "mtab"
+    if not table.is_symlink():
+        table.symlink_to("/proc/mounts")
+
+
+def image_of(record: Record) -> Image:
+    """The image as the container knows it, whatever its names say now."""
+    use = record.image
+    return Image(use.id, use.target, use.manifest, ImageConfig(os=use.os), use.layers, 0)
+
+
+def lower_dirs(paths: Paths, images: Images, record: Record) -> list[str]:
+    """Directories for overlayfs, topmost first; never empty."""
+    return [str(paths.init_layer), *images.lower_dirs(image_of(record))]

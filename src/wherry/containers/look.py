@@ -1,0 +1,278 @@
+"""Looking at containers: list, sizes, top, changes, commit, what prune may take."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from wherry.containers import listing
+from wherry.containers.book import Book, Live
+from wherry.containers.inspect import render_config
+from wherry.containers.layers import lower_dirs
+from wherry.containers.listing import PRUNE_FILTERS, Query
+from wherry.containers.ports import Networking
+from wherry.containers.record import Record
+from wherry.containers.stop import Stopper
+from wherry.containers.transitions import Status, counts_as_running
+from wherry.errors import Conflict, Internal, Invalid, NotFound, NotImplementedYet
+from wherry.images.service import Image, Images
+from wherry.runtime.port import Runtime
+from wherry.store.paths import Paths
+from wherry.wire.filters import Filters, timestamp
+
+_PS_TIMEOUT = 10.0
+
+
+class Looker:
+    def __init__(
+        self,
+        book: Book,
+        paths: Paths,
+        images: Images,
+        runtime: Runtime,
+        networking: Networking,
+    ) -> None:
+        self._book = book
+        self._paths = paths
+        self._images = images
+        self._runtime = runtime
+        self._networking = networking
+
+    def lower(self, record: Record) -> list[str]:
+        """Layer directories, topmost first; [] when the image's layers are gone."""
+        try:
+            return lower_dirs(self._paths, self._images, record)
+        except NotFound:
+            return []
+
+    def summaries(
+        self,
+        filters: Mapping[str, Sequence[str]],
+        *,
+        every: bool,
+        limit: int | None,
+        size: bool,
+    ) -> list[dict[str, Any]]:
+        """See ``containers.service.Containers.summaries``."""
+        query = Query(
+            filters,
+            lambda ref: self._book.get(ref).record,
+            self._descendants,
+            self._networking.settings,
+        )
+        stopped_too = every or limit is not None or query.shows_stopped
+        lives = sorted(self._book, key=lambda live: live.record.created_ns, reverse=True)
+        names: dict[str, str] = {}
+        now = time.time_ns()
+        rows: list[dict[str, Any]] = []
+        for live in lives:
+            record = live.record
+            if not stopped_too and not counts_as_running(record.status):
+                continue
+            if not query.matches(record):
+                continue
+            if limit is not None and len(rows) >= limit:
+                break
+            rows.append(
+                listing.summary(
+                    record,
+                    image=self._shown(record, names),
+                    networks=self._networking.settings(record.id),
+                    now_ns=now,
+                    size=self.sizes(live) if size else None,
+                )
+            )
+        return rows
+
+    def _shown(self, record: Record, names: dict[str, str]) -> str:
+        """The image's name as asked, or its id when the name means another image now."""
+        asked = record.config.image or record.image.id
+        if asked not in names:
+            try:
+                names[asked] = self._images.get(asked).id
+            except (NotFound, Invalid, Conflict):
+                names[asked] = ""
+        return asked if names[asked] == record.image.id else record.image.id
+
+    def _descendants(self, name: str) -> Sequence[str]:
+        """Ids of the images that ``name`` or its descendants mean (filter ``ancestor``)."""
+        try:
+            ancestor = self._images.get(name)
+        except (NotFound, Invalid):
+            return ()
+        ids = {ancestor.id}
+        base = ancestor.layers
+        for live in self._book:
+            use = live.record.image
+            if base and use.layers[: len(base)] == base:
+                ids.add(use.id)
+        return sorted(ids)
+
+    def sizes(self, live: Live) -> tuple[int, int]:
+        """(bytes of the writable layer, those and the image's)."""
+        own = tree_size(str(self._paths.container(live.id).upper))
+        try:
+            image = self._images.get(live.record.image.id).size
+        except (NotFound, Invalid):
+            image = 0
+        return own, own + image
+
+    async def top(self, live: Live, arguments: str) -> tuple[list[str], list[list[str]]]:
+        """Titles and rows of the host's ``ps``, the container's processes only."""
+        record, running = live.record, live.running
+        if record.status is Status.RESTARTING:
+            raise Conflict(
+                f"container {record.id} is restarting, wait until the container is running"
+            )
+        if running is None or not counts_as_running(record.status):
+            raise Conflict(f"container {record.id} is not running")
+        pids = set(await self._runtime.processes(live.id, running))
+        output = await _ps(arguments.split() or ["-ef"])
+        self._book.publish(record, "top")
+        return select_processes(output, pids)
+
+    async def changes(self, live: Live) -> list[tuple[str, int]]:
+        lower = self.lower(live.record)
+        upper = str(self._paths.container(live.id).upper)
+        return await asyncio.to_thread(self._images.diff, lower, upper)
+
+    async def commit(
+        self,
+        live: Live,
+        stopper: Stopper,
+        *,
+        reference: str | None,
+        comment: str,
+        author: str,
+        pause: bool,
+        changes: Sequence[str],
+        config: Mapping[str, Any] | None,
+    ) -> str:
+        """The writable layer as a new image. ``changes`` are Dockerfile instructions.
+
+        A ``config`` given replaces the fields that it has. Raises ``Conflict`` while the
+        container is being removed.
+        """
+        record = live.record
+        if record.status in (Status.REMOVING, Status.DEAD):
+            raise Conflict(f"You cannot commit container {record.id} which is being removed")
+        merged = {**render_config(record.config), **(config or {})}
+        merged.pop("Image", None)
+        parent = self._parent(record)
+        frozen = pause and record.status is Status.RUNNING
+        if frozen:
+            await stopper.pause(live)
+        try:
+            image_id = await self._images.commit(
+                parent,
+                str(self._paths.container(live.id).upper),
+                reference=reference,
+                config=self._changed(merged, changes),
+                author=author,
+                comment=comment,
+                created_by=" ".join(record.argv),
+                container_id=record.id,
+            )
+        finally:
+            if frozen and live.record.status is Status.PAUSED:
+                await stopper.unpause(live)
+        self._book.publish(
+            record, "commit", comment=comment, imageID=image_id, imageRef=reference or ""
+        )
+        return image_id
+
+    def _parent(self, record: Record) -> Image | None:
+        try:
+            return self._images.get(record.image.id)
+        except (NotFound, Invalid) as error:
+            if not record.image.layers:
+                return None
+            raise Conflict(f"the container's image is gone: {error}") from error
+
+    def _changed(self, config: Mapping[str, Any], changes: Sequence[str]) -> Mapping[str, Any]:
+        if not changes:
+            return config
+        raise NotImplementedYet("commit with changes is not there yet")
+
+    def prunable(self, filters: Mapping[str, Sequence[str]]) -> list[Live]:
+        """Containers that do not run, by filters ``label``, ``label!`` and ``until``."""
+        chosen = Filters(filters)
+        chosen.validate(PRUNE_FILTERS)
+        until = chosen.one("until")
+        limit = timestamp(until) if until is not None else None
+        return [
+            live
+            for live in self._book
+            if live.record.status in (Status.CREATED, Status.EXITED, Status.DEAD)
+            and (limit is None or live.record.created_ns < limit)
+            and chosen.labels(live.record.labels)
+        ]
+
+
+def tree_size(root: str) -> int:
+    """Bytes of the regular files below ``root``, hard links once; what vanishes counts not."""
+    total, seen, pending = 0, set(), [root]
+    while pending:
+        try:
+            entries = list(os.scandir(pending.pop()))
+        except OSError:
+            continue
+        for entry in entries:
+            try:
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(entry.path)
+                    continue
+                info = entry.stat(follow_symlinks=False)
+            except OSError:
+                continue
+            if not stat.S_ISREG(info.st_mode) and not stat.S_ISLNK(info.st_mode):
+                continue
+            if info.st_nlink > 1:
+                if info.st_ino in seen:
+                    continue
+                seen.add(info.st_ino)
+            total += info.st_size
+    return total
+
+
+async def _ps(arguments: Sequence[str]) -> str:
+    try:
+        process = await asyncio.create_subprocess_exec(
+            "ps",
+            *arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+    except OSError as error:
+        raise Internal(f"ps cannot be run on this host: {error}") from error
+    try:
+        out, problem = await asyncio.wait_for(process.communicate(), _PS_TIMEOUT)
+    except TimeoutError as error:
+        raise Internal("ps did not answer in time") from error
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode:
+        raise Invalid(f"ps: {problem.decode(errors='replace').strip()}")
+    return out.decode(errors="replace")
+
+
+def select_processes(output: str, pids: set[int]) -> tuple[list[str], list[list[str]]]:
+    """Titles, and the rows whose PID is in ``pids``. Raises ``Invalid`` without a PID column."""
+    lines = output.splitlines()
+    titles = lines[0].split() if lines else []
+    if "PID" not in titles:
+        raise Invalid("Couldn't find PID field in ps output")
+    at = titles.index("PID")
+    rows = []
+    for line in lines[1:]:
+        fields = line.split(None, len(titles) - 1)
+        if len(fields) > at and fields[at].isdigit() and int(fields[at]) in pids:
+            rows.append(fields)
+    return titles, rows

@@ -1,0 +1,156 @@
+"""Ending, freezing and thawing: stop, kill, pause, unpause.
+
+A stop holds the container's lock only while it decides and sends its first signal, so that a
+kill or a forced removal need not wait for a slow stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal as system_signal
+
+from wherry.containers.book import Book, Live
+from wherry.containers.transitions import (
+    Event,
+    Status,
+    can_pause,
+    can_unpause,
+    counts_as_running,
+    has_process,
+)
+from wherry.containers.watch import Supervisor
+from wherry.errors import Conflict, Internal, NotModified
+from wherry.runtime.port import Runtime
+from wherry.wire import signals
+
+_log = logging.getLogger(__name__)
+
+DEFAULT_TIMEOUT = 10
+KILL_PATIENCE = 10.0
+"""Seconds to wait for the end after SIGKILL before the kill counts as failed."""
+_ENDING = frozenset({2, 3, 9, 15})
+
+
+class Stopper:
+    def __init__(self, book: Book, runtime: Runtime, supervisor: Supervisor) -> None:
+        self._book = book
+        self._runtime = runtime
+        self._supervisor = supervisor
+
+    async def stop(self, live: Live, timeout: int | None, signal: str | None) -> None:
+        """Signal, wait, then SIGKILL. ``timeout`` seconds; -1 for ever.
+
+        Raises ``NotModified`` when it does not run.
+        """
+        config = live.record.config
+        number = signals.parse(signal or config.stop_signal or "SIGTERM")
+        if timeout is None:
+            timeout = DEFAULT_TIMEOUT if config.stop_timeout is None else config.stop_timeout
+        async with live.lock:
+            if not counts_as_running(live.record.status):
+                raise NotModified(f"container {live.id} is not running")
+            live.stopping = True
+            self._book.commit(live, stopped_by_user=True)
+            if live.record.status is Status.RESTARTING:
+                self._supervisor.halt(live)
+                self._book.publish(live.record, "stop")
+                return
+            ended = self._exit_of(live)
+            await self._signal(live, number, thaw=True)
+        if not await _within(ended, None if timeout < 0 else float(timeout)):
+            await self._kill_and_wait(live, ended)
+        self._book.publish(live.record, "stop")
+
+    async def kill(self, live: Live, signal: str | None) -> None:
+        """Send a signal; SIGKILL waits for the end. Raises ``Conflict`` when it does not run."""
+        number = signals.parse(signal or "SIGKILL")
+        async with live.lock:
+            if not has_process(live.record.status):
+                if live.record.status is Status.RESTARTING:
+                    self._book.commit(live, stopped_by_user=True)
+                    self._supervisor.halt(live)
+                    return
+                raise Conflict(
+                    f"cannot kill container: {live.record.name}: container {live.id} is not running"
+                )
+            own = live.record.config.stop_signal
+            ending = number in _ENDING or (bool(own) and number == signals.parse(own or ""))
+            if ending:
+                live.stopping = True
+                self._book.commit(live, stopped_by_user=True)
+            ended = self._exit_of(live)
+            await self._signal(live, number, thaw=ending)
+        if number == system_signal.SIGKILL:
+            await self._expect_end(live, ended)
+
+    async def force(self, live: Live) -> None:
+        """Kill for a removal, the lock held by the caller."""
+        live.stopping = True
+        if live.record.status is Status.RESTARTING:
+            self._supervisor.halt(live)
+        if not has_process(live.record.status):
+            return
+        ended = self._exit_of(live)
+        await self._signal(live, system_signal.SIGKILL, thaw=True)
+        await self._expect_end(live, ended)
+
+    async def pause(self, live: Live) -> None:
+        async with live.lock:
+            record = live.record
+            if not can_pause(record.status):
+                if record.status is Status.PAUSED:
+                    raise Conflict(f"container {record.name} is already paused")
+                if record.status is Status.RESTARTING:
+                    raise Conflict(
+                        f"container {record.id} is restarting, wait until the container is running"
+                    )
+                raise Conflict(f"container {record.name} is not running")
+            await self._runtime.pause(record.id, record.host_config.runtime or "")
+            if has_process(live.record.status):
+                self._book.step(live, Event.PAUSE)
+                self._book.publish(live.record, "pause")
+
+    async def unpause(self, live: Live) -> None:
+        async with live.lock:
+            record = live.record
+            if not can_unpause(record.status):
+                raise Conflict(f"Container {record.id} is not paused")
+            await self._thaw(live)
+
+    async def _thaw(self, live: Live) -> None:
+        await self._runtime.resume(live.id, live.record.host_config.runtime or "")
+        if live.record.status is Status.PAUSED:
+            self._book.step(live, Event.UNPAUSE)
+            self._book.publish(live.record, "unpause")
+
+    async def _signal(self, live: Live, number: int, *, thaw: bool) -> None:
+        running = live.running
+        if running is None:
+            return
+        await self._runtime.kill(running, number)
+        self._book.publish(live.record, "kill", signal=str(number))
+        if thaw and live.record.status is Status.PAUSED:
+            await self._thaw(live)
+
+    def _exit_of(self, live: Live) -> asyncio.Future[tuple[int, str]]:
+        ended: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
+        live.next_stop.append(ended)
+        return ended
+
+    async def _kill_and_wait(self, live: Live, ended: asyncio.Future[tuple[int, str]]) -> None:
+        _log.info("container %s did not end in time: killed", live.id[:12])
+        await self._signal(live, system_signal.SIGKILL, thaw=True)
+        await self._expect_end(live, ended)
+
+    async def _expect_end(self, live: Live, ended: asyncio.Future[tuple[int, str]]) -> None:
+        if not await _within(ended, KILL_PATIENCE):
+            raise Internal(
+                f"container {live.id} did not end within {KILL_PATIENCE:g} s of SIGKILL: it may "
+                "wait for the kernel (a zombie or an uninterruptible system call)"
+            )
+
+
+async def _within(ended: asyncio.Future[tuple[int, str]], timeout: float | None) -> bool:
+    done, _ = await asyncio.wait([ended], timeout=timeout)
+    return bool(done)

@@ -1,0 +1,215 @@
+"""What follows the end of a container: record it at once, clean up, restart or remove.
+
+Recording never waits for a lock, so that waiters hear of the end immediately; freeing what the
+run used happens beside the reply, and start and remove wait for it (``Live.cleanup``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+from wherry.containers.book import Book, Live
+from wherry.containers.ports import Networking, Volumes
+from wherry.containers.record import Record
+from wherry.containers.transitions import Event, Status, has_process
+from wherry.errors import WherryError
+from wherry.linux.tasks import spawn
+from wherry.runtime.port import Exit, Runtime
+from wherry.store.paths import Paths
+
+_log = logging.getLogger(__name__)
+
+FIRST_DELAY = 0.1
+LONGEST_DELAY = 60.0
+STEADY = 10.0
+"""Seconds of running after which the next delay is the first one again."""
+
+
+def restart_due(
+    record: Record, *, code: int, asked: bool, restarts: int, at_boot: bool = False
+) -> bool:
+    """Whether the policy wants another start after an end with ``code``.
+
+    ``asked``: the user ended it; at the daemon's start that only matters to unless-stopped.
+    """
+    policy = record.host_config.restart_policy
+    name = (policy.name if policy else "") or "no"
+    if name == "always":
+        return at_boot or not asked
+    if name == "unless-stopped":
+        return not asked
+    if name == "on-failure":
+        most = (policy.maximum_retry_count if policy else 0) or 0
+        return (not asked) and code != 0 and (most == 0 or restarts < most)
+    return False
+
+
+def next_delay(previous: float, ran: float) -> float:
+    """Seconds before the next restart: doubling from 0.1, again from 0.1 after a steady run."""
+    if previous <= 0 or ran >= STEADY:
+        return FIRST_DELAY
+    return min(previous * 2, LONGEST_DELAY)
+
+
+class Supervisor:
+    def __init__(
+        self,
+        book: Book,
+        paths: Paths,
+        runtime: Runtime,
+        networking: Networking,
+        volumes: Volumes,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._book = book
+        self._paths = paths
+        self._runtime = runtime
+        self._networking = networking
+        self._volumes = volumes
+        self._sleep = sleep
+        self._start: Callable[[Live], Awaitable[None]] | None = None
+        self._remove: Callable[[Live], Awaitable[None]] | None = None
+        self.on_start: list[Callable[[Live], None]] = []
+        """Called when a process runs (health checks begin)."""
+        self.on_end: list[Callable[[Live], None]] = []
+
+    def bind(
+        self,
+        start: Callable[[Live], Awaitable[None]],
+        remove: Callable[[Live], Awaitable[None]],
+    ) -> None:
+        """What a restart and an auto-removal do; given later, as both need this object."""
+        self._start, self._remove = start, remove
+
+    def watch(self, live: Live) -> None:
+        """Begin to wait for the end of ``live.running``."""
+        live.supervisor = spawn(self._follow(live), name=f"supervise {live.id[:12]}")
+        for hook in self.on_start:
+            hook(live)
+
+    async def _follow(self, live: Live) -> None:
+        running = live.running
+        if running is None:
+            return
+        try:
+            end = await self._runtime.wait(running, self._paths.container(live.id).exit_dir)
+        except WherryError as error:
+            end = Exit(255, time.time(), error=error.message)
+        self.ended(live, end)
+
+    def ended(self, live: Live, end: Exit, *, at_boot: bool = False) -> None:
+        """Record the end, tell the waiters, and begin what follows. Never awaits."""
+        record = live.record
+        live.running = None
+        ran = max(0.0, end.at - record.state.started_ns / 1e9)
+        if ran >= STEADY:
+            live.restarts = 0
+        again = restart_due(
+            record,
+            code=end.code,
+            asked=live.stopping or (at_boot and record.stopped_by_user),
+            restarts=live.restarts,
+            at_boot=at_boot,
+        )
+        if has_process(record.status):
+            self._record(live, end, Event.BACKOFF if again else Event.EXIT)
+        for hook in self.on_end:
+            hook(live)
+        if end.oom:
+            self._book.publish(live.record, "oom")
+        self._book.publish(live.record, "die", exitCode=str(end.code), execDuration=str(int(ran)))
+        if again:
+            live.backoff = 0.0 if at_boot else next_delay(live.backoff, ran)
+        resolve(live.next_exit, end.code, end.error)
+        resolve(live.next_stop, end.code, end.error)
+        live.cleanup = spawn(self._clean(live, again=again), name=f"clean {live.id[:12]}")
+
+    def _record(self, live: Live, end: Exit, event: Event) -> None:
+        changes = {
+            "pid": 0,
+            "pid_start": 0,
+            "monitor_pid": 0,
+            "monitor_start": 0,
+            "exit_code": end.code,
+            "error": end.error,
+            "oom": end.oom,
+            "finished_ns": int(end.at * 1e9),
+        }
+        try:
+            self._book.step(live, event, **changes)
+        except Exception as error:
+            # A full disk must not hide the end: memory knows it, reconcile finds the exit file.
+            _log.error("container %s: its end was not written: %s", live.id, error)
+            self._book.keep(live, self._book.after(live, event, **changes))
+
+    async def _clean(self, live: Live, *, again: bool) -> None:
+        record = live.record
+        bundle = self._paths.container(live.id).bundle
+        results = await asyncio.gather(
+            self._runtime.delete(live.id, bundle, record.host_config.runtime or ""),
+            self._networking.detach(live.id),
+            self._volumes.release(live.id, record.mount_points),
+            return_exceptions=True,
+        )
+        for result in results:
+            if isinstance(result, asyncio.CancelledError):
+                raise result
+            if isinstance(result, BaseException):
+                _log.error("container %s: cleaning up: %s", live.id, result)
+        if again:
+            self.schedule(live)
+        elif record.host_config.auto_remove and not live.keep and self._remove is not None:
+            spawn(self._auto_remove(live), name=f"auto-remove {live.id[:12]}")
+
+    async def _auto_remove(self, live: Live) -> None:
+        assert self._remove is not None
+        try:
+            await self._remove(live)
+        except WherryError as error:
+            _log.info("container %s: auto-remove: %s", live.id, error.message)
+
+    def schedule(self, live: Live) -> None:
+        """A restart after ``live.backoff`` seconds; the state is ``restarting``."""
+        live.restart = spawn(self._restart(live), name=f"restart {live.id[:12]}")
+
+    async def _restart(self, live: Live) -> None:
+        if live.backoff:
+            await self._sleep(live.backoff)
+        async with live.lock:
+            live.restart = None
+            if live.record.status is not Status.RESTARTING or self._start is None:
+                return
+            live.restarts += 1
+            try:
+                await self._start(live)
+            except WherryError as error:
+                _log.warning("container %s: restart: %s", live.id, error.message)
+                if live.record.status is Status.RESTARTING:
+                    self.halt(live)
+
+    def halt(self, live: Live) -> None:
+        """Give a due restart up: ``restarting`` becomes ``exited``."""
+        if live.restart is not None:
+            live.restart.cancel()
+            live.restart = None
+        self._book.step(live, Event.HALT)
+        state = live.record.state
+        resolve(live.next_stop, state.exit_code, state.error)
+
+    def close(self) -> None:
+        """The daemon ends: stop waiting; containers go on."""
+        for live in self._book:
+            for task in (live.supervisor, live.restart):
+                if task is not None:
+                    task.cancel()
+
+
+def resolve(waiters: list[asyncio.Future[tuple[int, str]]], code: int, error: str) -> None:
+    """Answer and forget all waiters of a list."""
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_result((code, error))
+    waiters.clear()

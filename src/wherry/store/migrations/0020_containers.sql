@@ -1,0 +1,6 @@
+CREATE TABLE containers (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    created_ns INTEGER NOT NULL,
+    record BLOB NOT NULL
+) WITHOUT ROWID

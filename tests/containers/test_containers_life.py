@@ -1,0 +1,202 @@
+"""The life cycle on the fake runtime."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from tests.containers.container_fakes import World
+
+from wherry.errors import Conflict, Invalid, NotFound, NotModified
+from wherry.runtime.failures import CommandNotFound
+from wherry.wire.container import HostConfig, RestartPolicy
+
+
+async def test_create_start_wait_remove(world: World) -> None:
+    container = await world.make("true", name="one")
+    waiting = asyncio.ensure_future(world.engine.wait("one", "next-exit"))  # noqa: TID251
+    await asyncio.sleep(0)
+    assert world.state("one")["Status"] == "created"
+    await world.engine.start("one")
+    assert await waiting == (0, "")
+    state = world.state(container[:12])
+    assert (state["Status"], state["ExitCode"], state["Pid"]) == ("exited", 0, 0)
+    assert state["FinishedAt"] > "2020"
+    await world.engine.remove("one")
+    with pytest.raises(NotFound, match="No such container: one"):
+        world.engine.inspect("one")
+    assert not world.paths.container(container).root.exists()
+    assert world.events.actions(container) == ["create", "start", "die", "destroy"]
+    assert world.events.attributes("die")["exitCode"] == "0"
+    assert world.events.attributes("die")["origin"] == "image"
+    assert world.events.attributes("die")["image"] == "box"
+
+
+async def test_names_are_unique_and_free_again(world: World) -> None:
+    first = await world.make(name="twin")
+    with pytest.raises(Conflict) as caught:
+        await world.make(name="/twin")
+    assert caught.value.message == (
+        f'Conflict. The container name "/twin" is already in use by container "{first}". You '
+        "have to remove (or rename) that container to be able to reuse that name."
+    )
+    await world.engine.rename("twin", "other")
+    second = await world.make(name="twin")
+    assert second != first
+    with pytest.raises(Invalid, match="only \\[a-zA-Z0-9\\]"):
+        await world.make(name="-bad")
+    with pytest.raises(Conflict):
+        await world.engine.rename("twin", "other")
+    assert world.engine.inspect("twin")["Id"] == second
+
+
+async def test_unknown_image_leaves_nothing(world: World) -> None:
+    from wherry.wire.container import CreateRequest
+
+    with pytest.raises(NotFound, match="No such image: nothing"):
+        await world.engine.create("xx", CreateRequest(image="nothing"))
+    assert not world.paths.containers.exists() or not list(world.paths.containers.iterdir())
+    await world.make(name="xx")
+
+
+async def test_missing_command_leaves_it_created_with_127(world: World) -> None:
+    container = await world.make("missing")
+    with pytest.raises(CommandNotFound):
+        await world.engine.start(container)
+    state = world.state(container)
+    assert (state["Status"], state["ExitCode"]) == ("created", 127)
+    assert "executable file not found" in state["Error"]
+    assert container in world.runtime.deleted
+
+
+async def test_stop_signals_then_kills(world: World) -> None:
+    gentle = await world.run("sleep", name="gentle")
+    await world.engine.stop("gentle")
+    assert world.state(gentle)["ExitCode"] == 143
+    stubborn = await world.run("stubborn", name="stubborn")
+    await world.engine.stop("stubborn", timeout=0)
+    assert world.state(stubborn)["ExitCode"] == 137
+    assert world.events.actions(stubborn) == ["create", "start", "kill", "kill", "die", "stop"]
+    with pytest.raises(NotModified):
+        await world.engine.stop("gentle")
+
+
+async def test_start_twice_is_not_modified(world: World) -> None:
+    container = await world.run("sleep")
+    with pytest.raises(NotModified):
+        await world.engine.start(container)
+
+
+async def test_kill_needs_a_process(world: World) -> None:
+    container = await world.make(name="idle")
+    with pytest.raises(Conflict, match=f"container {container} is not running"):
+        await world.engine.kill("idle")
+    with pytest.raises(Invalid, match="invalid signal: NOPE"):
+        await world.engine.kill("idle", "NOPE")
+
+
+async def test_pause_and_unpause(world: World) -> None:
+    container = await world.run("sleep", name="pp")
+    await world.engine.pause("pp")
+    assert world.state("pp")["Status"] == "paused"
+    assert world.runtime.boxes[container].frozen
+    with pytest.raises(Conflict, match="already paused"):
+        await world.engine.pause("pp")
+    with pytest.raises(Conflict, match="paused and must be unpaused first"):
+        await world.engine.remove("pp")
+    with pytest.raises(Conflict, match="cannot start a paused container"):
+        await world.engine.start("pp")
+    await world.engine.unpause("pp")
+    assert world.state("pp")["Status"] == "running"
+    with pytest.raises(Conflict, match="is not paused"):
+        await world.engine.unpause("pp")
+    await world.engine.pause("pp")
+    await world.engine.stop("pp")
+    assert world.state("pp")["Status"] == "exited"
+
+
+async def test_remove_of_a_running_container_needs_force(world: World) -> None:
+    container = await world.run("sleep", name="busy")
+    with pytest.raises(Conflict) as caught:
+        await world.engine.remove("busy")
+    assert caught.value.message == (
+        'cannot remove container "/busy": container is running: stop the container before '
+        "removing or force remove"
+    )
+    await world.engine.remove("busy", force=True)
+    assert world.events.actions(container)[-3:] == ["kill", "die", "destroy"]
+
+
+async def test_auto_remove_tells_who_waits_for_removal(world: World) -> None:
+    container = await world.make("fail", "7", host=HostConfig(auto_remove=True))
+    waiting = asyncio.ensure_future(world.engine.wait(container, "removed"))  # noqa: TID251
+    await asyncio.sleep(0)
+    await world.engine.start(container)
+    assert await waiting == (7, "")
+    with pytest.raises(NotFound):
+        world.engine.inspect(container)
+
+
+async def test_wait_conditions(world: World) -> None:
+    container = await world.make("fail", "3")
+    assert await world.engine.wait(container) == (0, "")
+    await world.engine.start(container)
+    assert await world.engine.wait(container, "not-running") == (3, "")
+    with pytest.raises(Invalid, match="invalid condition"):
+        await world.engine.wait(container, "never")
+
+
+async def test_restart_runs_it_again(world: World) -> None:
+    container = await world.run("sleep")
+    before = world.state(container)["Pid"]
+    await world.engine.restart(container)
+    assert world.state(container)["Pid"] != before
+    assert world.events.actions(container)[-5:] == ["kill", "die", "stop", "start", "restart"]
+
+
+async def test_fifty_starts_run_at_once(world: World) -> None:
+    containers = [await world.make("sleep") for _ in range(50)]
+    world.runtime.gate = asyncio.Event()
+    starts = asyncio.gather(*(world.engine.start(each) for each in containers))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    world.runtime.gate.set()
+    await starts
+    assert world.runtime.most_at_once == 50
+    assert world.engine.counts() == {"running": 50, "paused": 0, "stopped": 0}
+
+
+async def test_policy_restarts_with_a_growing_delay(world: World) -> None:
+    delays: list[float] = []
+    enough = asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        delays.append(seconds)
+        if len(delays) == 4:
+            enough.set()
+            await asyncio.Event().wait()
+
+    world.engine._supervisor._sleep = sleep
+    policy = RestartPolicy(name="always")
+    container = await world.run("fail", "1", host=HostConfig(restart_policy=policy))
+    await enough.wait()
+    assert delays == [0.1, 0.2, 0.4, 0.8]
+    shown = world.engine.inspect(container)
+    assert shown["State"]["Status"] == "restarting"
+    assert shown["State"]["Running"] is True
+    assert shown["RestartCount"] == 3
+    await world.engine.stop(container)
+    assert world.state(container)["Status"] == "exited"
+    await world.engine.remove(container)
+
+
+async def test_on_failure_gives_up_after_n(world: World) -> None:
+    async def sleep(seconds: float) -> None:
+        await asyncio.sleep(0)
+
+    world.engine._supervisor._sleep = sleep
+    policy = RestartPolicy(name="on-failure", maximum_retry_count=2)
+    container = await world.run("fail", "5", host=HostConfig(restart_policy=policy))
+    await world.until(lambda: world.state(container)["Status"] == "exited")
+    assert world.engine.inspect(container)["RestartCount"] == 2
+    assert world.events.actions(container).count("die") == 3
