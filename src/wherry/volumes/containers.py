@@ -1,0 +1,285 @@
+"""Mounts of containers: the ``Volumes`` port of the life cycle.
+
+``plan`` runs at create and is all or nothing; ``prepare`` at start gives the OCI mounts;
+``release`` after exit and ``forget`` at remove are idempotent.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from wherry.errors import Conflict, Internal, Invalid, NotFound, WherryError
+from wherry.store.volumes import POPULATING, READY, REMOVING, VolumeRow
+from wherry.volumes import files, points, spec
+from wherry.volumes.copyup import CopyUp
+from wherry.volumes.hostmounts import HostMounts
+from wherry.volumes.local import TRASH
+from wherry.volumes.ports import LOCAL, Peers
+from wherry.volumes.service import VolumeService
+from wherry.wire.mounts import MountPoint, MountRequest, RootView
+
+_log = logging.getLogger(__name__)
+
+
+class ContainerVolumes:
+    """``peers`` gives other containers' mount points, for ``--volumes-from``."""
+
+    def __init__(
+        self, service: VolumeService, peers: Peers, copy_up: CopyUp, host: HostMounts
+    ) -> None:
+        self._service = service
+        self._peers = peers
+        self._copy_up = copy_up
+        self._host = host
+
+    async def plan(self, request: MountRequest) -> tuple[list[MountPoint], list[str]]:
+        """See ``containers.ports.Volumes``. ``Invalid`` and ``NotFound`` as Docker words them."""
+        wanted = self._wanted(request)
+        found = {each.destination: each for each in self._from_peers(request)}
+        explicit = {each.target for each in wanted}
+        found = {path: each for path, each in found.items() if path not in explicit}
+        for path in request.image_volumes:
+            target = spec.clean(path if path.startswith("/") else f"/{path}")
+            if target == "/":
+                raise Invalid("invalid volume: destination can't be '/'")
+            if target not in explicit and target not in found:
+                driver = request.host_config.volume_driver or ""
+                wanted.append(spec.Wanted("volume", target, driver=driver))
+                explicit.add(target)
+        for each in wanted:
+            self._check(each)
+        made: list[str] = []
+        try:
+            for each in wanted:
+                found[each.target] = await self._point(each, request.container_id, made)
+            for point in found.values():
+                self._use(point, request.container_id)
+        except BaseException:
+            self._service.table.unuse(request.container_id)
+            for volume_id in made:
+                await self._service.remove_unused(volume_id)
+            raise
+        ordered = sorted(found.values(), key=lambda each: spec.depth(each.destination))
+        return ordered, []
+
+    def _wanted(self, request: MountRequest) -> list[spec.Wanted]:
+        host = request.host_config
+        driver = host.volume_driver or ""
+        wanted = [spec.parse_bind(each, driver) for each in host.binds or ()]
+        wanted += [spec.parse_mount(each) for each in host.mounts or ()]
+        wanted += spec.parse_tmpfs(host.tmpfs)
+        spec.check_unique(wanted)
+        return wanted
+
+    def _from_peers(self, request: MountRequest) -> list[MountPoint]:
+        found = []
+        for raw in request.host_config.volumes_from or ():
+            ref, mode = spec.parse_volumes_from(raw)
+            for point in self._peers(ref):
+                if points.listed(point) and point.type != "tmpfs":
+                    found.append(points.borrowed(point, read_only="ro" in mode.split(",")))
+        return found
+
+    def _check(self, wanted: spec.Wanted) -> None:
+        """What must hold before anything is made."""
+        if wanted.kind == "bind" and not wanted.create_source:
+            if not os.path.lexists(wanted.source):
+                raise Invalid(
+                    'invalid mount config for type "bind": '
+                    f"bind source path does not exist: {wanted.source}"
+                )
+        elif wanted.kind == "volume":
+            if wanted.source and (wanted.driver or LOCAL) == LOCAL:
+                row = self._service.table.by_name(wanted.source)
+                if row is None:
+                    spec.volume_name(wanted.source)
+            if wanted.driver:
+                self._service.drivers.get(wanted.driver)
+        elif wanted.kind == "image":
+            self._host.check_image(wanted.source)
+
+    async def _point(self, wanted: spec.Wanted, container_id: str, made: list[str]) -> MountPoint:
+        if wanted.kind != "volume":
+            return points.of_wanted(wanted)
+        row, new = await self._service.ensure(
+            wanted.source, wanted.driver, wanted.driver_options, wanted.labels or None
+        )
+        if new:
+            made.append(row.id)
+        self._service.table.use(row.id, container_id, anonymous=not wanted.source)
+        path = self._service.driver_of(row).path(row)
+        return points.of_volume(wanted, row, path)
+
+    def _use(self, point: MountPoint, container_id: str) -> None:
+        volume_id = point.extra.get("volume_id")
+        if volume_id:
+            if self._service.table.by_id(volume_id) is None:
+                raise NotFound(f"get {point.name}: no such volume")
+            anonymous = bool(point.extra.get("anonymous"))
+            self._service.table.use(volume_id, container_id, anonymous=anonymous)
+
+    async def prepare(
+        self, container_id: str, points_: Sequence[MountPoint], root: RootView
+    ) -> list[Mapping[str, Any]]:
+        """OCI mounts in order. What was mounted is released again when one of them fails."""
+        mounts: list[Mapping[str, Any]] = []
+        try:
+            for number, point in enumerate(points_):
+                mounts.append(await self._mount(container_id, number, point, root))
+        except BaseException:
+            await self.release(container_id, points_)
+            raise
+        return mounts
+
+    async def _mount(
+        self, container_id: str, number: int, point: MountPoint, root: RootView
+    ) -> Mapping[str, Any]:
+        if point.type == "tmpfs":
+            return points.oci(point, "tmpfs")
+        if point.type == "image":
+            source = await self._host.image(container_id, number, point)
+        elif point.type == "volume":
+            source = await self._volume(container_id, number, point, root)
+        else:
+            source = self._bind_source(point)
+        if point.extra.get("idmap"):
+            source = await self._host.idmapped(container_id, number, source, point)
+        return points.oci(point, source)
+
+    def _bind_source(self, point: MountPoint) -> str:
+        source = point.source
+        try:
+            if not os.path.exists(source):
+                if not point.extra.get("create") or os.path.lexists(source):
+                    raise Invalid(
+                        'invalid mount config for type "bind": '
+                        f"bind source path does not exist: {source}"
+                    )
+                Path(source).mkdir(mode=0o755, parents=True, exist_ok=True)
+        except OSError as error:
+            raise Internal(f"error while creating mount source path '{source}': {error}") from error
+        self._host.check_propagation(source, point.propagation)
+        return source
+
+    async def _volume(
+        self, container_id: str, number: int, point: MountPoint, root: RootView
+    ) -> str:
+        row = self._row(point)
+        async with self._service.lock(row.name):
+            path = await self._service.mount(row, container_id)
+            if not point.extra.get("nocopy") and not point.extra.get("subpath"):
+                await self._populate(row, path, point, root)
+        self._service.publish(
+            row,
+            "mount",
+            container=container_id,
+            destination=point.destination,
+            propagation=point.propagation,
+            **{"read/write": "true" if point.rw else "false"},
+        )
+        subpath = point.extra.get("subpath")
+        if subpath:
+            return await self._host.subpath(container_id, number, path, str(subpath), point)
+        return path
+
+    def _row(self, point: MountPoint) -> VolumeRow:
+        table = self._service.table
+        row = table.by_id(str(point.extra.get("volume_id", ""))) or table.by_name(point.name)
+        if row is None or row.state == REMOVING:
+            raise NotFound(f"get {point.name}: no such volume")
+        return row
+
+    async def _populate(self, row: VolumeRow, path: str, point: MountPoint, root: RootView) -> None:
+        """Copy-up, once: into an empty volume, marked in the database while it is under way."""
+        table = self._service.table
+        row = table.by_id(row.id) or row
+        try:
+            if row.state == POPULATING:
+                await files.clear(Path(path))
+            elif not files.is_empty(path):
+                return
+            table.set_state(row.id, POPULATING)
+            await self._copy_up.copy(root, point.destination, path, row.name)
+        except OSError as error:
+            raise Internal(f"cannot fill volume {row.name}: {error}") from error
+        except WherryError:
+            await files.clear(Path(path))
+            table.set_state(row.id, READY)
+            raise
+        table.set_state(row.id, READY)
+
+    async def release(self, container_id: str, points_: Sequence[MountPoint]) -> None:
+        """Give back what ``prepare`` took. Never raises for what is gone already."""
+        await self._host.drop(container_id)
+        table = self._service.table
+        for volume_id in table.held_by(container_id):
+            row = table.by_id(volume_id)
+            if row is None:
+                continue
+            async with self._service.lock(row.name):
+                try:
+                    await self._service.unmount(row, container_id)
+                except WherryError as error:
+                    _log.warning("container %s: %s", container_id, error.message)
+            self._service.publish(row, "unmount", container=container_id)
+
+    async def forget(
+        self, container_id: str, points_: Sequence[MountPoint], *, remove_anonymous: bool
+    ) -> None:
+        """The container is gone: drop its references, and what was made for it alone."""
+        table = self._service.table
+        uses = table.uses_of(container_id)
+        table.unuse(container_id)
+        for volume_id, anonymous in uses:
+            if not (anonymous and remove_anonymous):
+                continue
+            try:
+                await self._service.remove_unused(volume_id)
+            except (Conflict, NotFound):
+                continue
+            except WherryError as error:
+                _log.warning("container %s: %s", container_id, error.message)
+
+    async def reconcile(self, containers: Collection[str], running: Collection[str]) -> None:
+        """Start-up: drop references of containers that are gone, finish removals, undo half
+        copies, adopt directories that nobody knows. ``containers`` and ``running`` are ids."""
+        table = self._service.table
+        table.keep_only(containers, list(running))
+        for row in table.all():
+            try:
+                await self._settle(row)
+            except (WherryError, OSError) as error:
+                _log.warning("volume %s: %s", row.name, error)
+        await self._sweep()
+        await self._host.keep_only(running)
+
+    async def _settle(self, row: VolumeRow) -> None:
+        table = self._service.table
+        driver = self._service.driver_of(row)
+        if row.state == REMOVING:
+            await driver.remove(row)
+            table.delete(row.id)
+            return
+        holders = table.holders(row.id)
+        if row.state == POPULATING and not holders:
+            async with self._service.opened(row) as path:
+                await files.clear(Path(path))
+            table.set_state(row.id, READY)
+        if row.driver == LOCAL and not holders:
+            await driver.unmount(row, "", last=True)
+
+    async def _sweep(self) -> None:
+        """Directories without a row: an empty one goes, one with data becomes a volume again."""
+        local = self._service.drivers.local
+        for folder in local.folders():
+            if folder.name.startswith(TRASH):
+                await files.remove_tree(folder)
+            elif self._service.table.by_name(folder.name) is None:
+                if not local.has_data(folder):
+                    await files.remove_tree(folder)
+                else:
+                    self._service.adopt(folder.name)

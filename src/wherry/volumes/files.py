@@ -1,0 +1,120 @@
+"""Directories of volumes: emptiness, sizes, removal. Long work happens in child processes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from pathlib import Path
+
+from wherry.errors import Exhausted, Internal, WherryError
+
+_ENOSPC_WORDS = ("No space left", "Disk quota exceeded")
+
+
+def is_empty(directory: Path | str) -> bool:
+    """Whether nothing is in it; a fresh file system's ``lost+found`` does not count."""
+    with os.scandir(directory) as entries:
+        return all(entry.name == "lost+found" for entry in entries)
+
+
+def usage(directory: Path | str) -> int:
+    """Bytes of all files below, hard links counted once. Unreadable parts count nothing."""
+    seen: set[tuple[int, int]] = set()
+    total = 0
+    pending = [os.fspath(directory)]
+    while pending:
+        try:
+            with os.scandir(pending.pop()) as entries:
+                for entry in entries:
+                    try:
+                        found = entry.stat(follow_symlinks=False)
+                    except OSError:
+                        continue
+                    if found.st_nlink > 1 and not entry.is_dir(follow_symlinks=False):
+                        key = (found.st_dev, found.st_ino)
+                        if key in seen:
+                            continue
+                        seen.add(key)
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(entry.path)
+                    else:
+                        total += found.st_size
+        except OSError:
+            continue
+    return total
+
+
+async def command(*words: str, what: str) -> None:
+    """Run a program to its end; ``Internal`` (or ``Exhausted``) with its last error line.
+
+    A cancelled caller ends the program.
+    """
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *words,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+    except OSError as error:
+        raise Internal(f"{what}: cannot run {words[0]}: {error}") from error
+    try:
+        _, errors = await process.communicate()
+    except BaseException:
+        process.kill()
+        await process.wait()
+        raise
+    if process.returncode:
+        raise failure(what, errors)
+
+
+def failure(what: str, errors: bytes) -> WherryError:
+    """An error of our kinds out of what a program wrote."""
+    lines = errors.decode("utf-8", "replace").strip().splitlines()
+    text = f"{what}: {lines[-1] if lines else 'it failed without a word'}"
+    if any(word in text for word in _ENOSPC_WORDS):
+        return Exhausted(text)
+    return Internal(text)
+
+
+async def remove_tree(directory: Path) -> None:
+    """Remove it whole, never crossing into another file system. Idempotent."""
+    try:
+        for child in ("_data", ""):
+            (directory / child if child else directory).rmdir()
+    except FileNotFoundError:
+        if not directory.exists():
+            return
+    except OSError:
+        pass
+    if directory.exists():
+        await command(
+            "rm", "-rf", "--one-file-system", "--", str(directory), what=f"removing {directory}"
+        )
+
+
+async def clear(directory: Path) -> None:
+    """Remove what is in it and keep the directory."""
+    names = await asyncio.to_thread(os.listdir, directory)
+    for name in names:
+        path = directory / name
+        if path.is_dir() and not path.is_symlink():
+            await asyncio.to_thread(shutil.rmtree, path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+async def copy_tree(source: Path | str, target: Path | str) -> None:
+    """Copy all that is in ``source`` into ``target``: owners, modes, times, links, xattrs, holes;
+    shared blocks where the file system can."""
+    await command(
+        "cp",
+        "-a",
+        "--reflink=auto",
+        "--sparse=auto",
+        "--",
+        f"{source}/.",
+        str(target),
+        what=f"copying {source}",
+    )

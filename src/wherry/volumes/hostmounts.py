@@ -1,0 +1,158 @@
+"""Mounts made for one container before its runtime starts: subpaths, images, id maps.
+
+They live at ``<mounts>/.volumes/<container>/<n>``, below a directory that is a private mount, so
+nothing of it reaches other namespaces; the runtime's own namespace, a copy, sees them. After a
+reboot they are gone with everything else there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import Collection
+from pathlib import Path
+from typing import Protocol
+
+from wherry.errors import Internal, Invalid, NotFound, NotImplementedYet
+from wherry.linux.mounts import Overlay, mount_of, mount_overlay, read_mounts
+from wherry.linux.syscalls import (
+    MNT_DETACH,
+    OPEN_TREE_CLONE,
+    RESOLVE_BENEATH,
+    RESOLVE_NO_MAGICLINKS,
+    Syscalls,
+)
+from wherry.store.paths import Paths
+from wherry.wire.mounts import MountPoint
+
+
+class ImageLayers(Protocol):
+    """What is needed of the images for ``--mount type=image``."""
+
+    def __call__(self, reference: str) -> list[str]:
+        """Layer directories, topmost first. Raises ``NotFound``."""
+
+
+class HostMounts:
+    def __init__(self, paths: Paths, calls: Syscalls, images: ImageLayers | None = None) -> None:
+        self._root = paths.mounts / ".volumes"
+        self._calls = calls
+        self._images = images
+
+    def check_image(self, reference: str) -> None:
+        """``NotFound`` when there is no such image."""
+        if self._images is None:
+            raise NotImplementedYet("mounts of type image: this daemon runs without images")
+        self._images(reference)
+
+    def _place(self, container_id: str, number: int, *, directory: bool = True) -> Path:
+        folder = self._root / container_id
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        place = folder / str(number)
+        if directory:
+            place.mkdir(exist_ok=True)
+        else:
+            place.touch(exist_ok=True)
+        return place
+
+    async def subpath(
+        self, container_id: str, number: int, base: str, subpath: str, point: MountPoint
+    ) -> str:
+        """Mount what ``subpath`` names inside ``base``, whatever links it holds; ``NotFound``
+        when it is not there, ``Invalid`` when it leads out."""
+        return await asyncio.to_thread(
+            self._subpath, container_id, number, base, subpath, point.name or point.source
+        )
+
+    def _subpath(self, container_id: str, number: int, base: str, subpath: str, name: str) -> str:
+        root = os.open(base, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        found = -1
+        try:
+            found = self._calls.openat2(
+                root,
+                subpath,
+                os.O_PATH | os.O_CLOEXEC,
+                resolve=RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS,
+            )
+            is_directory = os.path.isdir(f"/proc/self/fd/{found}")
+            place = self._place(container_id, number, directory=is_directory)
+            tree = self._calls.open_tree(f"/proc/self/fd/{found}", OPEN_TREE_CLONE)
+            try:
+                self._calls.move_mount(tree, str(place))
+            finally:
+                self._calls.close(tree)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR):
+                raise NotFound(
+                    f"cannot access path {base}/{subpath}: no such file or directory"
+                ) from error
+            if error.errno in (errno.EXDEV, errno.ELOOP):
+                raise Invalid(f"subpath {subpath} of {name} leads out of the volume") from error
+            raise Internal(f"cannot mount subpath {subpath} of {name}: {error}") from error
+        finally:
+            os.close(root)
+            if found >= 0:
+                os.close(found)
+        return str(place)
+
+    async def image(self, container_id: str, number: int, point: MountPoint) -> str:
+        """Mount an image's file system read-only and return where."""
+        if self._images is None:
+            raise NotImplementedYet("mounts of type image: this daemon runs without images")
+        layers = self._images(point.source)
+        place = self._place(container_id, number)
+        overlay = Overlay(layers, None, None, str(place))
+        await asyncio.to_thread(mount_overlay, self._calls, overlay)
+        subpath = point.extra.get("subpath")
+        if not subpath:
+            return str(place)
+        return await self.subpath(container_id, 1000 + number, str(place), str(subpath), point)
+
+    async def idmapped(self, container_id: str, number: int, source: str, point: MountPoint) -> str:
+        raise NotImplementedYet("id-mapped binds are not implemented by this version of Wherry")
+
+    def check_propagation(self, source: str, propagation: str) -> None:
+        """A shared or slave bind needs a source mount that can propagate. ``Invalid``."""
+        if propagation not in ("shared", "rshared", "slave", "rslave"):
+            return
+        entry = mount_of(read_mounts(), os.path.realpath(source))
+        where = entry.target if entry else "/"
+        if propagation in ("shared", "rshared"):
+            if entry is None or not entry.shared:
+                raise Invalid(f"path {source} is mounted on {where} but it is not a shared mount")
+        elif entry is None or not any(
+            each.startswith(("shared:", "master:")) for each in entry.propagation
+        ):
+            raise Invalid(
+                f"path {source} is mounted on {where} but it is not a shared or slave mount"
+            )
+
+    async def drop(self, container_id: str) -> None:
+        """Unmount all of one container. Idempotent; never raises."""
+        folder = self._root / container_id
+        if folder.exists():
+            await asyncio.to_thread(self._drop, folder)
+
+    def _drop(self, folder: Path) -> None:
+        for place in sorted(folder.iterdir(), key=lambda each: -int(each.name)):
+            try:
+                self._calls.umount(str(place), MNT_DETACH)
+            except OSError:
+                pass
+            try:
+                place.rmdir() if place.is_dir() else place.unlink()
+            except OSError:
+                pass
+        try:
+            folder.rmdir()
+        except OSError:
+            pass
+
+    async def keep_only(self, running: Collection[str]) -> None:
+        """Start-up: drop what belongs to containers that do not run."""
+        if not self._root.exists():
+            return
+        for folder in list(self._root.iterdir()):
+            if folder.name not in running:
+                await self.drop(folder.name)

@@ -1,0 +1,215 @@
+"""The local driver: directories under the data root, or file systems mounted on them.
+
+A volume is ``volumes/<name>/_data``. With ``device`` the named file system is mounted there while
+somebody uses it; with ``size`` the file system of ``disk.img`` beside it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from wherry.errors import Conflict, Exhausted, Internal, Invalid, Unavailable, WherryError
+from wherry.linux.mounts import read_mounts
+from wherry.linux.syscalls import MNT_DETACH, Syscalls
+from wherry.store.paths import Paths
+from wherry.store.volumes import VolumeRow
+from wherry.volumes import files, options, sized
+from wherry.volumes.ports import LOCAL
+
+TRASH = ".removed-"
+MOUNT_TIMEOUT = 60.0
+"""Seconds for a file system (nfs) to answer."""
+
+
+class LocalDriver:
+    name = LOCAL
+    scope = "local"
+
+    def __init__(self, paths: Paths, calls: Syscalls) -> None:
+        self._paths = paths
+        self._calls = calls
+
+    def folder(self, row: VolumeRow) -> Path:
+        return self._paths.volume(row.name)
+
+    def data(self, row: VolumeRow) -> Path:
+        return self.folder(row) / "_data"
+
+    def path(self, row: VolumeRow) -> str:
+        return str(self.data(row))
+
+    async def status(self, row: VolumeRow) -> Mapping[str, Any] | None:
+        return None
+
+    async def create(self, row: VolumeRow) -> VolumeRow:
+        size = options.check(row.options)
+        folder, data = self.folder(row), self.data(row)
+        try:
+            self._paths.volumes.mkdir(mode=0o701, parents=True, exist_ok=True)
+            fresh = not folder.exists()
+            folder.mkdir(mode=0o701, exist_ok=True)
+            data.mkdir(mode=0o755, exist_ok=True)
+            if fresh:
+                folder.chmod(0o701)
+                data.chmod(0o755)
+        except OSError as error:
+            raise _storage(error, f"cannot make the directory of volume {row.name}") from error
+        backing = "mount" if options.mount_call(row.options) else ""
+        if size:
+            try:
+                backing = await sized.make(folder, data, size)
+            except BaseException:
+                if fresh:
+                    await files.remove_tree(folder)
+                raise
+        return replace(row, backing=backing, size_limit=size)
+
+    async def remove(self, row: VolumeRow) -> None:
+        await self._detach(row)
+        if row.backing == "quota":
+            sized.drop_quota(self.data(row))
+        folder = self.folder(row)
+        trash = self._paths.volumes / f"{TRASH}{row.id}"
+        try:
+            folder.rename(trash)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise Internal(f"cannot remove volume {row.name}: {error}") from error
+        await files.remove_tree(trash)
+
+    def image_usage(self, row: VolumeRow) -> int:
+        """Bytes that the image file takes on the host's disk."""
+        try:
+            return (self.folder(row) / sized.IMAGE).stat().st_blocks * 512
+        except OSError:
+            return 0
+
+    def rename(self, row: VolumeRow, renamed: VolumeRow) -> None:
+        try:
+            self.folder(row).rename(self.folder(renamed))
+        except OSError as error:
+            raise Internal(f"cannot rename volume {row.name}: {error}") from error
+
+    def folders(self) -> list[Path]:
+        """Every directory of volumes, known or not."""
+        try:
+            return sorted(each for each in self._paths.volumes.iterdir() if each.is_dir())
+        except FileNotFoundError:
+            return []
+
+    def has_data(self, folder: Path) -> bool:
+        """Whether somebody's data is in a directory of volumes."""
+        if (folder / sized.IMAGE).exists():
+            return True
+        try:
+            return not files.is_empty(folder / "_data")
+        except OSError:
+            return False
+
+    def adopted(self, row: VolumeRow) -> VolumeRow:
+        """What a directory without a row must have been: its limit read off the image."""
+        image = self.folder(row) / sized.IMAGE
+        if not image.exists():
+            return row
+        size = image.stat().st_size
+        return replace(row, backing="image", size_limit=size, options={"size": str(size)})
+
+    def mounted(self, row: VolumeRow) -> bool:
+        """Whether a file system is mounted on the volume's directory now."""
+        target = str(self.data(row).resolve())
+        return any(entry.target == target for entry in read_mounts())
+
+    async def mount(self, row: VolumeRow, holder: str) -> str:
+        path = self.path(row)
+        if not self.data(row).is_dir():
+            raise Internal(f"the data of volume {row.name} is gone: no directory {path}")
+        if row.backing in ("mount", "image") and not self.mounted(row):
+            if row.backing == "image":
+                await sized.mount_image(self.folder(row), self.data(row), row.name)
+            else:
+                await self._mount_device(row)
+        return path
+
+    async def _mount_device(self, row: VolumeRow) -> None:
+        call = options.mount_call(row.options)
+        if call is None:
+            return
+        data = str(self.data(row))
+        text = call.data
+        if call.fstype.startswith("nfs") and "addr=" in text:
+            text = await _resolve_address(text)
+        what = f"failed to mount local volume: mount {call.source}:{data}"
+        try:
+            await asyncio.wait_for(
+                asyncio.to_thread(
+                    self._calls.mount,
+                    call.source,
+                    data,
+                    call.fstype or "none",
+                    call.flags,
+                    text or None,
+                ),
+                MOUNT_TIMEOUT,
+            )
+        except TimeoutError as error:
+            raise Unavailable(f"{what}: no answer in {MOUNT_TIMEOUT:.0f} s") from error
+        except OSError as error:
+            shown = f", data: {text}" if text else ""
+            raise Invalid(f"{what}{shown}: {(error.strerror or str(error)).lower()}") from error
+
+    async def unmount(self, row: VolumeRow, holder: str, *, last: bool) -> None:
+        if last:
+            await self._detach(row)
+
+    async def _detach(self, row: VolumeRow) -> None:
+        if row.backing not in ("mount", "image"):
+            return
+        data = self.data(row)
+        while data.exists() and self.mounted(row):
+            try:
+                await asyncio.to_thread(self._calls.umount, str(data), MNT_DETACH)
+            except OSError as error:
+                if error.errno == errno.EINVAL:
+                    return
+                raise Conflict(f"cannot unmount volume {row.name}: {error}") from error
+
+    async def resize(self, row: VolumeRow, size: int) -> None:
+        """Change the limit; ``Conflict`` when the data would not fit, ``Invalid`` when this
+        volume has no means to hold a limit."""
+        if row.backing == "image":
+            await sized.grow(self.folder(row), self.data(row), size, mounted=self.mounted(row))
+        elif row.backing == "quota":
+            sized.set_quota(self.data(row), size)
+        else:
+            raise Invalid(
+                f"volume {row.name} was made without a size: make one with --opt size=... and "
+                "copy the data (volume clone --opt size=...)"
+            )
+
+
+def _storage(error: OSError, what: str) -> WherryError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Exhausted(f"{what}: no space left on device")
+    return Internal(f"{what}: {error}")
+
+
+async def _resolve_address(data: str) -> str:
+    """``addr=HOST`` with the host's address: the kernel takes no names."""
+    words = data.split(",")
+    for at, word in enumerate(words):
+        key, _, host = word.partition("=")
+        if key == "addr":
+            try:
+                found = await asyncio.get_running_loop().getaddrinfo(host, None)
+            except OSError as error:
+                raise Unavailable(
+                    f"error resolving passed in network volume address: {host}: {error}"
+                ) from error
+            words[at] = f"addr={found[0][4][0]}"
+    return ",".join(words)

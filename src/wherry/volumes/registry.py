@@ -1,0 +1,65 @@
+"""Which driver serves a name: the local one, or a plugin found on the host."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Protocol
+
+from wherry.errors import NotFound, WherryError
+from wherry.store.volumes import VolumeRow
+from wherry.volumes.local import LocalDriver
+from wherry.volumes.ports import LOCAL, Driver
+
+
+class Plugins(Protocol):
+    """Third-party drivers. See ``volumes.plugins``."""
+
+    def find(self, name: str) -> Driver | None: ...
+
+    def names(self) -> list[str]: ...
+
+    async def volumes(self, name: str) -> list[VolumeRow]:
+        """What the plugin itself lists."""
+
+
+class Drivers:
+    def __init__(self, local: LocalDriver, plugins: Plugins | None = None) -> None:
+        self.local = local
+        self._plugins = plugins
+
+    def get(self, name: str) -> Driver:
+        """``NotFound``: 'error looking up volume plugin x: plugin "x" not found'."""
+        if name == LOCAL:
+            return self.local
+        found = self._plugins.find(name) if self._plugins is not None else None
+        if found is None:
+            raise NotFound(f'error looking up volume plugin {name}: plugin "{name}" not found')
+        return found
+
+    def names(self) -> list[str]:
+        """For ``Plugins.Volume`` of ``/info``."""
+        return [LOCAL, *(self._plugins.names() if self._plugins is not None else ())]
+
+    async def foreign(self, known: Collection[str]) -> tuple[list[VolumeRow], list[str]]:
+        """Volumes that plugins list and we did not make; and what went wrong, as warnings."""
+        rows: list[VolumeRow] = []
+        warnings: list[str] = []
+        if self._plugins is None:
+            return rows, warnings
+        seen = set(known)
+        for name in self._plugins.names():
+            try:
+                found = await self._plugins.volumes(name)
+            except WherryError as error:
+                warnings.append(error.message)
+                continue
+            for row in found:
+                if row.name not in seen:
+                    seen.add(row.name)
+                    rows.append(row)
+        return rows, warnings
+
+    async def find(self, name: str) -> VolumeRow | None:
+        """A volume that only a plugin knows."""
+        rows, _ = await self.foreign(())
+        return next((row for row in rows if row.name == name), None)

@@ -1,0 +1,346 @@
+"""The volumes service: what the API asks of volumes, by name.
+
+Messages are Docker's ("get x: no such volume", "remove x: volume is in use - [ids]"). A volume's
+data is removed by ``remove`` and ``prune`` only, and never while a container refers to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+from wherry.errors import Conflict, Internal, Invalid, NotFound, WherryError
+from wherry.store.volumes import READY, REMOVING, VolumeRow, VolumeTable
+from wherry.volumes import files
+from wherry.volumes.locks import KeyedLocks
+from wherry.volumes.ports import LOCAL, Driver, Events
+from wherry.volumes.registry import Drivers
+from wherry.volumes.spec import volume_name
+from wherry.wire.durations import rfc3339
+from wherry.wire.filters import Filters
+
+ANONYMOUS_LABEL = "com.docker.volume.anonymous"
+_LIST_FILTERS = ("dangling", "driver", "label", "label!", "name")
+_PRUNE_FILTERS = ("all", "label", "label!")
+
+
+class VolumeService:
+    """``table`` and ``drivers`` are shared with ``ContainerVolumes``, and so is ``lock``."""
+
+    def __init__(self, table: VolumeTable, drivers: Drivers, events: Events) -> None:
+        self.table = table
+        self.drivers = drivers
+        self._events = events
+        self.lock = KeyedLocks()
+        """One change of a volume at a time, by name."""
+
+    def get(self, name: str, operation: str = "get") -> VolumeRow:
+        """``NotFound``: "get x: no such volume"."""
+        row = self.table.by_name(name)
+        if row is None or row.state == REMOVING:
+            raise NotFound(f"{operation} {name}: no such volume")
+        return row
+
+    def driver_of(self, row: VolumeRow) -> Driver:
+        return self.drivers.get(row.driver)
+
+    def publish(self, row: VolumeRow, action: str, **attributes: str) -> None:
+        self._events.publish("volume", action, row.name, {"driver": row.driver, **attributes})
+
+    async def create(
+        self,
+        name: str = "",
+        driver: str = "",
+        options: Mapping[str, str] | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """Make a volume, or return the one of that name. '' makes an anonymous one."""
+        row, _ = await self.ensure(name, driver, options, labels)
+        return await self.render(row)
+
+    async def ensure(
+        self,
+        name: str,
+        driver: str = "",
+        options: Mapping[str, str] | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> tuple[VolumeRow, bool]:
+        """The volume and whether it was made now.
+
+        ``Conflict`` when the name belongs to another driver; errors begin with "create NAME: ".
+        """
+        if not name:
+            name = secrets.token_hex(32)
+            labels = {**(labels or {}), ANONYMOUS_LABEL: ""}
+        try:
+            async with self.lock(name):
+                return await self._ensure(name, driver, options or {}, labels)
+        except WherryError as error:
+            raise type(error)(f"create {name}: {error.message}") from error
+
+    async def _ensure(
+        self,
+        name: str,
+        driver_name: str,
+        options: Mapping[str, str],
+        labels: Mapping[str, str] | None,
+    ) -> tuple[VolumeRow, bool]:
+        row = self.table.by_name(name)
+        if row is not None and row.state != REMOVING:
+            if driver_name and row.driver != driver_name:
+                raise Conflict(
+                    f"driver '{row.driver}' already has volume '{name}': volume name must be unique"
+                )
+            return row, False
+        if row is not None:
+            raise Conflict(f"volume {name} is being removed")
+        if (driver_name or LOCAL) == LOCAL:
+            volume_name(name)
+        driver = self.drivers.get(driver_name or LOCAL)
+        wanted = VolumeRow(
+            id=secrets.token_hex(16),
+            name=name,
+            driver=driver.name,
+            created_ns=time.time_ns(),
+            options=dict(options),
+            labels=None if labels is None else dict(labels),
+        )
+        row = await driver.create(wanted)
+        self.table.add(row)
+        self.publish(row, "create")
+        return row, True
+
+    def adopt(self, name: str) -> None:
+        """Make a row for a directory with data that has none (a lost or older database)."""
+        try:
+            volume_name(name)
+        except Invalid:
+            return
+        row = VolumeRow(secrets.token_hex(16), name, LOCAL, time.time_ns())
+        self.table.add(self.drivers.local.adopted(row))
+
+    async def remove(self, name: str, *, force: bool = False) -> None:
+        """``Conflict`` while a container refers to it; ``force`` ignores a missing one."""
+        try:
+            async with self.lock(name):
+                await self._remove(self.get(name))
+        except NotFound:
+            if not force:
+                raise
+
+    async def _remove(self, row: VolumeRow) -> None:
+        users = self.table.users(row.id) or self.table.holders(row.id)
+        if users:
+            raise Conflict(f"remove {row.name}: volume is in use - [{', '.join(users)}]")
+        self.table.set_state(row.id, REMOVING)
+        try:
+            await self.driver_of(row).remove(row)
+        except WherryError as error:
+            self.table.set_state(row.id, READY)
+            raise type(error)(f"remove {row.name}: {error.message}") from error
+        self.table.delete(row.id)
+        self.publish(row, "destroy")
+
+    async def remove_unused(self, volume_id: str) -> bool:
+        """Remove an anonymous volume when nobody refers to it any more."""
+        row = self.table.by_id(volume_id)
+        if row is None:
+            return False
+        async with self.lock(row.name):
+            row = self.table.by_id(volume_id)
+            if row is None or self.table.users(row.id):
+                return False
+            await self._remove(row)
+            return True
+
+    async def render(self, row: VolumeRow, usage: bool = False) -> dict[str, Any]:
+        """The API's ``Volume``; ``usage`` adds ``UsageData`` (walks the whole tree)."""
+        driver = self.driver_of(row)
+        entry: dict[str, Any] = {
+            "CreatedAt": rfc3339(row.created_ns // 10**9 * 10**9),
+            "Driver": row.driver,
+            "Labels": None if row.labels is None else dict(row.labels),
+            "Mountpoint": driver.path(row),
+            "Name": row.name,
+            "Options": dict(row.options) or None,
+            "Scope": driver.scope,
+        }
+        status = await driver.status(row)
+        if status:
+            entry["Status"] = dict(status)
+        if usage:
+            entry["UsageData"] = {
+                "RefCount": len(self.table.users(row.id)),
+                "Size": await self._size(row),
+            }
+        return entry
+
+    async def _size(self, row: VolumeRow) -> int:
+        """Bytes in use; -1 when it cannot be known without mounting something."""
+        if row.driver != LOCAL:
+            return -1
+        if row.backing in ("mount", "image") and not self.table.holders(row.id):
+            return (
+                -1
+                if row.backing == "mount"
+                else await asyncio.to_thread(self.drivers.local.image_usage, row)
+            )
+        return await asyncio.to_thread(files.usage, self.drivers.local.data(row))
+
+    async def inspect(self, name: str) -> dict[str, Any]:
+        row = self.table.by_name(name)
+        if row is None or row.state == REMOVING:
+            found = await self.drivers.find(name)
+            if found is None:
+                raise NotFound(f"get {name}: no such volume")
+            row = found
+        return await self.render(row)
+
+    def _matching(self, filters: Filters, rows: Sequence[VolumeRow]) -> list[VolumeRow]:
+        counts = self.table.use_counts()
+        dangling = filters.boolean("dangling") if filters.get("dangling") else None
+        return [
+            row
+            for row in rows
+            if row.state != REMOVING
+            and (dangling is None or dangling is (row.id not in counts))
+            and filters.exact("driver", row.driver)
+            and filters.search("name", row.name)
+            and filters.labels(row.labels)
+        ]
+
+    async def listing(self, filters: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+        """``{"Volumes": [...], "Warnings": [...] or None}``; a plugin's own volumes too."""
+        checked = Filters(filters)
+        checked.validate(_LIST_FILTERS)
+        rows = self.table.all()
+        foreign, warnings = await self.drivers.foreign({row.name for row in rows})
+        chosen = self._matching(checked, [*rows, *foreign])
+        entries = []
+        for row in chosen:
+            try:
+                entries.append(await self.render(row))
+            except WherryError as error:
+                warnings.append(error.message)
+        return {"Volumes": entries, "Warnings": warnings or None}
+
+    async def prune(
+        self, filters: Mapping[str, Sequence[str]], *, only_anonymous: bool = True
+    ) -> dict[str, Any]:
+        """Remove what no container refers to. API 1.42 and up: anonymous ones, unless
+        ``all=true``; before, all of them (``only_anonymous`` False)."""
+        checked = Filters(filters)
+        checked.validate(_PRUNE_FILTERS)
+        if not only_anonymous and checked.get("all"):
+            raise Invalid("invalid filter 'all'")
+        everything = checked.boolean("all") if only_anonymous else True
+        removed: list[str] = []
+        reclaimed = 0
+        for row in self._matching(checked, self.table.all()):
+            if not everything and ANONYMOUS_LABEL not in (row.labels or {}):
+                continue
+            if row.driver != LOCAL or self.table.users(row.id) or self.table.holders(row.id):
+                continue
+            size = await self._size(row)
+            try:
+                async with self.lock(row.name):
+                    await self._remove(self.get(row.name))
+            except (Conflict, NotFound):
+                continue
+            removed.append(row.name)
+            reclaimed += max(0, size)
+        self._events.publish("volume", "prune", "", {"reclaimed": str(reclaimed)})
+        return {"VolumesDeleted": removed or None, "SpaceReclaimed": reclaimed}
+
+    async def disk_usage(self) -> list[dict[str, Any]]:
+        """Volumes of the local driver with ``UsageData``."""
+        rows = [row for row in self.table.all() if row.driver == LOCAL and row.state != REMOVING]
+        return [await self.render(row, usage=True) for row in rows]
+
+    async def update(
+        self,
+        name: str,
+        *,
+        size: int | None = None,
+        labels: Mapping[str, str] | None = None,
+        remove_labels: Sequence[str] = (),
+    ) -> dict[str, Any]:
+        """Beyond Docker: another size limit (bytes), labels set and removed."""
+        async with self.lock(name):
+            row = self.get(name)
+            if size is not None:
+                if row.driver != LOCAL:
+                    raise Invalid(f"driver {row.driver} takes no size")
+                await self.drivers.local.resize(row, size)
+                row = replace(row, size_limit=size, options={**row.options, "size": str(size)})
+                self.table.set_size(row.id, row.size_limit, row.options)
+            if labels or remove_labels:
+                merged = {**(row.labels or {}), **(labels or {})}
+                for key in remove_labels:
+                    merged.pop(key, None)
+                row = replace(row, labels=merged)
+                self.table.set_labels(row.id, merged)
+            self.publish(row, "update")
+            return await self.render(row)
+
+    async def rename(self, name: str, new_name: str) -> None:
+        """Beyond Docker. ``Conflict`` while a container refers to it, or for a taken name."""
+        volume_name(new_name)
+        first, second = sorted((name, new_name))
+        if first == second:
+            raise Conflict(f"volume name must be unique: {new_name}")
+        async with self.lock(first), self.lock(second):
+            row = self.get(name)
+            self._idle(row, "rename")
+            if row.driver != LOCAL:
+                raise Invalid(f"driver {row.driver} cannot rename volumes")
+            if self.table.by_name(new_name) is not None:
+                raise Conflict(f"volume name must be unique: {new_name}")
+            renamed = replace(row, name=new_name)
+            self.drivers.local.rename(row, renamed)
+            try:
+                self.table.rename(row.id, new_name)
+            except WherryError:
+                self.drivers.local.rename(renamed, row)
+                raise
+            self.publish(renamed, "rename", oldName=name)
+
+    def _idle(self, row: VolumeRow, operation: str) -> None:
+        users = self.table.users(row.id) or self.table.holders(row.id)
+        if users:
+            raise Conflict(f"{operation} {row.name}: volume is in use - [{', '.join(users)}]")
+
+    @asynccontextmanager
+    async def opened(self, row: VolumeRow) -> AsyncIterator[str]:
+        """The volume's directory for an operation of ours, mounted while it lasts."""
+        holder = f"operation-{secrets.token_hex(6)}"
+        path = await self.mount(row, holder)
+        try:
+            yield path
+        finally:
+            await self.unmount(row, holder)
+
+    async def mount(self, row: VolumeRow, holder: str) -> str:
+        """Hold the volume for ``holder`` and return its directory. Under ``lock(row.name)``."""
+        self.table.hold(row.id, holder)
+        try:
+            path = await self.driver_of(row).mount(row, holder)
+        except BaseException:
+            self.table.unhold(row.id, holder)
+            raise
+        if not path:
+            self.table.unhold(row.id, holder)
+            raise Internal(f"driver {row.driver} gave no mount point for volume {row.name}")
+        return path
+
+    async def unmount(self, row: VolumeRow, holder: str) -> None:
+        if holder not in self.table.holders(row.id):
+            return
+        self.table.unhold(row.id, holder)
+        last = not self.table.holders(row.id)
+        await self.driver_of(row).unmount(row, holder, last=last)

@@ -1,0 +1,42 @@
+"""Putting the room together, for the composition root and for tests."""
+
+from __future__ import annotations
+
+from wherry.linux.namespaces import PrivateMounts
+from wherry.store.database import Database
+from wherry.store.paths import Paths
+from wherry.store.volumes import VolumeTable
+from wherry.volumes.containers import ContainerVolumes
+from wherry.volumes.copyup import CopyUp
+from wherry.volumes.hostmounts import HostMounts, ImageLayers
+from wherry.volumes.local import LocalDriver
+from wherry.volumes.ports import Events, Peers
+from wherry.volumes.registry import Drivers, Plugins
+from wherry.volumes.service import VolumeService
+
+
+def build(
+    database: Database,
+    paths: Paths,
+    private: PrivateMounts,
+    events: Events,
+    peers: Peers,
+    *,
+    images: ImageLayers | None = None,
+    plugins: Plugins | None = None,
+) -> tuple[VolumeService, ContainerVolumes]:
+    """The service for the API, and the port for the life cycle.
+
+    ``peers``: mount points of a container by its reference; ``images``: layer directories of an
+    image by its reference, topmost first. Call ``ContainerVolumes.reconcile`` at start-up, when
+    it is known which containers exist and run.
+    """
+    local = LocalDriver(paths, private.calls)
+    service = VolumeService(VolumeTable(database), Drivers(local, plugins), events)
+    mounts = ContainerVolumes(
+        service,
+        peers,
+        CopyUp(private, paths.mounts / ".look"),
+        HostMounts(paths, private.calls, images),
+    )
+    return service, mounts
