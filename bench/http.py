@@ -76,8 +76,14 @@ class Client:
         """Send ``length`` bytes as a tar; the status and the whole body."""
         self._send(self._head(method, path, length, "application/x-tar"))
         link = self._connected()
-        for part in parts:
-            link.sendall(part)
+        try:
+            for part in parts:
+                link.sendall(part)
+        except (BrokenPipeError, ConnectionResetError):
+            # Refused before all was sent: the answer is already there.
+            status, body = self._answer()
+            self.close()
+            return status, body
         return self._answer()
 
     def hijack(self, method: str, path: str, body: Mapping[str, Any]) -> bytes:
@@ -145,6 +151,12 @@ class Client:
         status, headers, self._buffer = self._read_head()
         if headers.get("transfer-encoding", "").lower() == "chunked":
             body = self._chunked()
+        elif "content-length" not in headers and status >= 400:
+            # No length: the body goes on to the end of the connection.
+            link, body = self._connected(), self._buffer
+            while chunk := link.recv(65536):
+                body += chunk
+            self.close()
         else:
             length = int(headers.get("content-length", "0"))
             while len(self._buffer) < length:

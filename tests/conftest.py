@@ -1,0 +1,61 @@
+"""Fixtures that all tests share.
+
+``WHERRY_TEST_ENGINE=docker`` runs the client tests against Docker's engine instead, which shows
+that they ask for what Docker does; ``DOCKERD`` says where it is.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.support.clients import Cli, Program, programs
+from tests.support.engine import Engine
+
+ORDER = ("engine", "clients", "faults")
+"""Folders of the slow tests; the pure ones come before."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Pure tests first; what needs root is skipped without it."""
+
+    def place(item: pytest.Item) -> int:
+        folder = Path(item.path).parent.name
+        return ORDER.index(folder) + 1 if folder in ORDER else 0
+
+    items.sort(key=place)
+    if os.geteuid() != 0:
+        for item in items:
+            if item.get_closest_marker("root"):
+                item.add_marker(pytest.mark.skip(reason="needs root"))
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    """A running daemon for a module; at the end nothing of it may be left on the machine."""
+    with Engine() as running:
+        running.start()
+        yield running
+
+
+@pytest.fixture
+def own_engine() -> Iterator[Engine]:
+    """A running daemon for one test, which may kill it."""
+    with Engine() as running:
+        running.start()
+        yield running
+
+
+@pytest.fixture(params=programs(), ids=lambda program: program.name)
+def program(request: pytest.FixtureRequest) -> Program:
+    found: Program = request.param
+    return found
+
+
+@pytest.fixture
+def cli(program: Program, engine: Engine) -> Iterator[Cli]:
+    """Each client program in turn, on the module's daemon; containers are removed after."""
+    yield Cli(program, engine)
+    engine.remove_containers()

@@ -1,0 +1,1 @@
+"""What tests share: real daemons, command line clients, terminals, images."""
