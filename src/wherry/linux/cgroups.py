@@ -171,6 +171,24 @@ def is_frozen(path: str, layout: CgroupLayout | None = None) -> bool:
         return False
 
 
+def oom_kills(path: str, layout: CgroupLayout | None = None) -> int:
+    """How many processes of the cgroup the kernel killed for want of memory; 0 when unknown."""
+    layout = layout or host_layout()
+    directory = layout.directory(path, "memory")
+    if directory is None:
+        return 0
+    name = "memory.events" if layout.version == 2 else "memory.oom_control"
+    try:
+        text = (directory / name).read_text(encoding="ascii")
+    except OSError:
+        return 0
+    for line in text.splitlines():
+        key, _, value = line.partition(" ")
+        if key == "oom_kill" and value.isdigit():
+            return int(value)
+    return 0
+
+
 def remove(path: str, layout: CgroupLayout | None = None) -> bool:
     """Remove the empty cgroup and those below it everywhere; False when something stayed."""
     if not path.strip("/"):

@@ -147,6 +147,7 @@ def _mount_by_descriptor(calls: Syscalls, overlay: Overlay) -> None:
         return
     context = calls.fsopen("overlay")
     try:
+        calls.fsconfig_string(context, "source", "overlay")
         for layer in lower:
             calls.fsconfig_string(context, "lowerdir+", layer)
         if overlay.upper is not None and overlay.work is not None:

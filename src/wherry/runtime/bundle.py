@@ -137,6 +137,11 @@ def write_exit(exit_dir: Path, container_id: str, code: int, error: str) -> Exit
     return Exit(code, now(), (exit_dir / "oom").exists(), error)
 
 
+def write_oom(exit_dir: Path) -> None:
+    with suppress(OSError):
+        (exit_dir / "oom").touch()
+
+
 def clear(bundle: Path, state_root: Path, container_id: str) -> None:
     """Remove our files and the empty directories; never descends into a mount."""
     for name in (*monitor.PLUMBING, monitor.NOTE + ".new"):

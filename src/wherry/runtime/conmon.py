@@ -11,6 +11,7 @@ import asyncio
 import os
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -247,7 +248,16 @@ class ConmonRuntime:
             await cgroups.kill_all(note.cgroup)
 
     async def exit_record(self, container_id: str, exit_dir: Path) -> Exit | None:
-        return files.read_exit(exit_dir, container_id)
+        found = files.read_exit(exit_dir, container_id)
+        if found is None or found.oom:
+            return found
+        bundle = files.find_note(self._tools.state_root, container_id)
+        note = files.read_note(bundle) if bundle is not None else None
+        if note is not None and note.cgroup and cgroups.oom_kills(note.cgroup):
+            # The monitor may end before it hears of it: the cgroup, where it still is, knows.
+            files.write_oom(exit_dir)
+            return replace(found, oom=True)
+        return found
 
     async def kill(self, running: Running, signal: int) -> None:
         send_signal(running.pid, running.pid_start, signal)
