@@ -11,6 +11,7 @@ from wherry.containers.book import Book, Live
 from wherry.containers.create import Creator
 from wherry.containers.exec import Execs
 from wherry.containers.facts import HostFacts
+from wherry.containers.health import HealthChecks
 from wherry.containers.logs import Logs
 from wherry.containers.look import Looker
 from wherry.containers.names import validate
@@ -90,6 +91,9 @@ class ContainerEngine:
         )
         self._supervisor.bind(self._again, self._gone)
         self._remover.on_remove.append(self._execs.forget)
+        self._health = HealthChecks(book, paths, runtime, specs)
+        self._supervisor.on_start.append(self._health.begin)
+        self._supervisor.on_end.append(self._health.end)
 
     async def _again(self, live: Live) -> None:
         await self._starter.start(live, again=True)
@@ -308,5 +312,6 @@ class ContainerEngine:
         await self._reconciler.reconcile()
 
     async def shutdown(self) -> None:
+        self._health.close()
         self._supervisor.close()
         self._sessions.close()
