@@ -307,7 +307,7 @@ async def test_reconcile(house: House) -> None:
         (folder / "_data").mkdir(parents=True)
     (orphan / "_data" / "precious").write_text("x")
     (trash / "_data" / "old").write_text("x")
-    await house.mounts.reconcile({"kept"}, [])
+    await house.mounts.adopt({"kept"}, [])
     assert sorted(row.name for row in table.all()) == ["data1", "data2", "data4", "orphan"]
     assert table.users(house.service.get("data1").id) == []
     assert table.users(house.service.get("data2").id) == ["kept"]

@@ -6,7 +6,7 @@ answers: no ``null`` where Docker writes ``""``, ``0``, ``[]`` or ``{}``, and th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from wherry.containers.facts import HostFacts
@@ -142,6 +142,11 @@ def render_state(record: Record) -> dict[str, Any]:
     return result
 
 
+def render_mounts(points: Sequence[MountPoint]) -> list[dict[str, Any]]:
+    """``Mounts``: all but those of ``--tmpfs``, which Docker shows in ``HostConfig`` only."""
+    return [render_mount(point) for point in points if point.extra.get("listed", True)]
+
+
 def render_mount(point: MountPoint) -> dict[str, Any]:
     """One entry of ``Mounts``."""
     result: dict[str, Any] = {"Type": point.type}
@@ -248,7 +253,7 @@ def render(
                 "WorkDir": str(place.work),
             },
         },
-        "Mounts": [render_mount(point) for point in record.mount_points],
+        "Mounts": render_mounts(record.mount_points),
         "Config": render_config(record.config),
         "NetworkSettings": network_settings(record, networks),
     }

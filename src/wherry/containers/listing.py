@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from wherry.containers.inspect import network_settings, render_mount
+from wherry.containers.inspect import network_settings, render_mounts
 from wherry.containers.merge import normal_port
 from wherry.containers.record import Record
 from wherry.containers.transitions import Status, counts_as_running
@@ -100,7 +100,7 @@ def summary(
         "Status": status_text(record, now_ns),
         "HostConfig": {"NetworkMode": record.host_config.network_mode or "default"},
         "NetworkSettings": {"Networks": settings["Networks"]},
-        "Mounts": [render_mount(point) for point in record.mount_points],
+        "Mounts": render_mounts(record.mount_points),
     }
     if record.state.health is not None:
         row["Health"] = {

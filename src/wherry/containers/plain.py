@@ -6,7 +6,7 @@ They implement the ports of ``containers.ports`` for a daemon without networks a
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -116,4 +116,7 @@ class PlainVolumes:
     async def forget(
         self, container_id: str, points: Sequence[MountPoint], *, remove_anonymous: bool
     ) -> None:
+        return None
+
+    async def adopt(self, containers: Collection[str], running: Collection[str]) -> None:
         return None

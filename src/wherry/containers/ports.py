@@ -6,7 +6,7 @@ need neither (network modes none, host, container; no volumes).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from wherry.wire.attachment import NetworkAttachment, NetworkRequest
@@ -77,6 +77,10 @@ class Volumes(Protocol):
         self, container_id: str, points: Sequence[MountPoint], *, remove_anonymous: bool
     ) -> None:
         """At remove."""
+
+    async def adopt(self, containers: Collection[str], running: Collection[str]) -> None:
+        """At the daemon's start, before any container is settled: the ids that exist and that
+        run. Drops and finishes what a crash left."""
 
 
 class EventSink(Protocol):

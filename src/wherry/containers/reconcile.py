@@ -11,6 +11,7 @@ import asyncio
 import logging
 import shutil
 import time
+from collections.abc import Collection
 
 import msgspec
 
@@ -49,7 +50,8 @@ class Reconciler:
     async def reconcile(self) -> None:
         """Containers are looked at side by side; one that fails does not stop the others."""
         make_init_layer(self._paths.init_layer)
-        await self._networks()
+        running = await self._networks()
+        await self._volumes.adopt({live.id for live in self._book}, running)
         await self._orphans()
         limit = asyncio.Semaphore(16)
 
@@ -62,8 +64,8 @@ class Reconciler:
 
         await asyncio.gather(*(one(live) for live in self._book))
 
-    async def _networks(self) -> None:
-        """Give the networks what runs, before anything is started or removed."""
+    async def _networks(self) -> Collection[str]:
+        """Give the networks what runs, before anything is started or removed; its ids."""
         running = {}
         for live in self._book:
             state = live.record.state
@@ -76,6 +78,7 @@ class Reconciler:
                 else:
                     live.running = None
         await self._networking.adopt(running)
+        return running.keys()
 
     async def _orphans(self) -> None:
         """Directories without a row: a create that did not reach its end, or a removal."""

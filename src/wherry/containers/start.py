@@ -164,10 +164,9 @@ class Starter:
                 upper=place.upper,
                 network_namespace=attachment.namespace,
                 namespaces=_namespaces(record, peers),
-                mounts=[
-                    *(each for each in files if each["destination"] not in covered),
-                    *mounts,
-                ],
+                mounts=_in_depth_order(
+                    [*(each for each in files if each["destination"] not in covered), *mounts]
+                ),
             )
         )
         logs = host.log_config.type if host.log_config else ""
@@ -266,6 +265,11 @@ class Starter:
             keep_loopback=on_host,
         )
         hostfiles.write(place.resolv_conf, resolv)
+
+
+def _in_depth_order(mounts: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Shallow ones first, so that none covers another (a volume on /etc and /etc/hosts)."""
+    return sorted(mounts, key=lambda each: str(each["destination"]).rstrip("/").count("/"))
 
 
 def _read(path: Path) -> str:

@@ -244,7 +244,7 @@ class ContainerVolumes:
             except WherryError as error:
                 _log.warning("container %s: %s", container_id, error.message)
 
-    async def reconcile(self, containers: Collection[str], running: Collection[str]) -> None:
+    async def adopt(self, containers: Collection[str], running: Collection[str]) -> None:
         """Start-up: drop references of containers that are gone, finish removals, undo half
         copies, adopt directories that nobody knows. ``containers`` and ``running`` are ids."""
         table = self._service.table

@@ -28,7 +28,7 @@ def build(
     """The service for the API, and the port for the life cycle.
 
     ``peers``: mount points of a container by its reference; ``images``: layer directories of an
-    image by its reference, topmost first. Call ``ContainerVolumes.reconcile`` at start-up, when
+    image by its reference, topmost first. Call ``ContainerVolumes.adopt`` at start-up, when
     it is known which containers exist and run.
     """
     local = LocalDriver(paths, private.calls)
