@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,8 +78,6 @@ def test_import(cli: Cli, engine: Engine, tmp_path: Path) -> None:
 
 
 def test_import_from_stdin(cli: Cli) -> None:
-    import subprocess
-
     plain = tar_of({"file": b"content"})
     for tool in ("cat", "gzip", "xz"):
         packed = subprocess.run([tool], input=plain, capture_output=True, check=True).stdout

@@ -1,0 +1,133 @@
+"""Second daemons, stale files, monitors that die, containers that misbehave."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from bench.processes import memory, of_root
+from tests.support.engine import Engine, eventually
+
+pytestmark = pytest.mark.root
+
+
+def monitor_of(engine: Engine, identity: str) -> int:
+    """The conmon of a container."""
+    for pid in of_root(engine.root):
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        if words[0].endswith(b"conmon") and identity.encode() in words:
+            return pid
+    raise AssertionError(f"no monitor of {identity}")
+
+
+def test_a_second_daemon_on_the_same_root_is_refused(own_engine: Engine) -> None:
+    name = own_engine.run("sleep", "1000")
+    size = len(own_engine.log())
+    second = own_engine.spawn()
+    assert second.wait(20) not in (0, None)
+    said = own_engine.log()[size:]
+    assert str(own_engine.data) in said
+    assert "Traceback" not in said
+    assert own_engine.answers()
+    assert own_engine.inspect(name)["State"]["Running"] is True
+
+
+def test_stale_files_do_not_hinder(own_engine: Engine) -> None:
+    own_engine.kill()
+    assert own_engine.socket.exists()
+    (own_engine.root / "pid").write_text("1\n")
+    own_engine.start()
+    assert own_engine.get("/info").status == 200
+
+
+def test_wrong_options_are_said_in_one_line(own_engine: Engine) -> None:
+    own_engine.kill()
+    size = len(own_engine.log())
+    own_engine.options.append("--no-such-option")
+    assert own_engine.spawn().wait(20) != 0
+    said = own_engine.log()[size:]
+    assert "--no-such-option" in said
+    assert "Traceback" not in said
+
+
+def test_a_killed_monitor(own_engine: Engine) -> None:
+    engine = own_engine
+    name = engine.run("sleep", "1000")
+    pid = engine.inspect(name)["State"]["Pid"]
+    os.kill(monitor_of(engine, name), signal.SIGKILL)
+    eventually(lambda: not engine.inspect(name)["State"]["Running"])
+    state = engine.inspect(name)["State"]
+    assert state["ExitCode"] != 0
+    assert "monitor" in state["Error"]
+    # Nobody would see the process any more: it must not go on.
+    eventually(lambda: not os.path.exists(f"/proc/{pid}"))
+    assert engine.post(f"/containers/{name}/start").status == 204
+    assert engine.inspect(name)["State"]["Running"] is True
+    assert engine.inspect(name)["State"]["Error"] == ""
+    assert engine.delete(f"/containers/{name}?force=1").status == 204
+
+
+def test_a_monitor_killed_while_away(own_engine: Engine) -> None:
+    engine = own_engine
+    name = engine.run("sleep", "1000")
+    pid = engine.inspect(name)["State"]["Pid"]
+    monitor = monitor_of(engine, name)
+    engine.kill()
+    os.kill(monitor, signal.SIGKILL)
+    engine.start()
+    eventually(lambda: not engine.inspect(name)["State"]["Running"])
+    eventually(lambda: not os.path.exists(f"/proc/{pid}"))
+    assert engine.delete(f"/containers/{name}").status == 204
+
+
+def test_a_flood_of_output_does_not_grow_the_daemon(own_engine: Engine) -> None:
+    engine = own_engine
+    assert engine.process is not None
+    before = memory([engine.process.pid]).rss
+    name = engine.run("sh", "-c", "head -c 100000000 /dev/zero | tr '\\0' x | fold -w 99")
+    slowest = 0.0
+    with engine.client() as client:
+        for _ in range(40):
+            begin = time.monotonic()
+            assert client.request("GET", "/containers/json")[0] == 200
+            slowest = max(slowest, time.monotonic() - begin)
+            time.sleep(0.02)
+    assert engine.wait(name) == 0
+    assert memory([engine.process.pid]).rss < before + 30
+    assert slowest < 1.0
+    tail = engine.get(f"/containers/{name}/logs?stdout=1&tail=3").body
+    assert tail.count(b"x" * 90) == 3
+
+
+def test_containers_that_end_at_once(own_engine: Engine) -> None:
+    engine = own_engine
+    codes: list[int] = []
+
+    def some() -> None:
+        for _ in range(8):
+            name = engine.run("sh", "-c", "exit 5")
+            codes.append(engine.wait(name))
+            assert engine.delete(f"/containers/{name}").status == 204
+
+    threads = [threading.Thread(target=some) for _ in range(4)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join(60)
+    assert codes == [5] * 32
+    assert engine.containers() == []
+
+
+def test_a_fork_bomb_meets_its_limit(own_engine: Engine) -> None:
+    engine = own_engine
+    script = "f() { f | f & }; f; sleep 1000"
+    name = engine.run("sh", "-c", script, PidsLimit=40)
+    begin = time.monotonic()
+    assert engine.get("/containers/json").status == 200
+    assert time.monotonic() - begin < 2
+    assert engine.delete(f"/containers/{name}?force=1").status == 204
+    assert engine.containers() == []
