@@ -39,6 +39,7 @@ class Plan:
         sig_proxy: bool = True,
         condition: str = "next-exit",
         logs: bool = False,
+        resize_path: str = "",
     ) -> None:
         self.identity = identity
         self.tty = tty
@@ -49,6 +50,7 @@ class Plan:
         self.sig_proxy = sig_proxy and not tty
         self.condition = condition
         self.logs = logs
+        self.resize_path = resize_path or f"/containers/{identity}"
 
 
 def run_attached(ctx: Context, plan: Plan, start: Callable[[], None]) -> int:
@@ -67,14 +69,14 @@ def run_attached(ctx: Context, plan: Plan, start: Callable[[], None]) -> int:
     except Exit:
         # The daemon removes an auto-remove container by itself; wait for that to be done.
         if plan.condition == "removed":
-            _exit_code(response)
+            exit_code(response)
         raise
     try:
         converse(ctx, plan, stream, response)
     except Detached:
         ctx.err.write("\r\nread escape sequence\n" if plan.tty else "read escape sequence\n")
         return 0
-    return _exit_code(response)
+    return exit_code(response)
 
 
 def open_stream(client: Client, plan: Plan) -> Hijacked | None:
@@ -119,7 +121,7 @@ def converse(ctx: Context, plan: Plan, stream: Hijacked | None, response: Respon
     ):
         signals.terminal = raw
         if plan.tty:
-            resize(side(), f"/containers/{plan.identity}")
+            resize(side(), plan.resize_path)
         Session(
             stream,
             raw=plan.tty,
@@ -143,7 +145,7 @@ def _on_signal(client: Client, plan: Plan, number: int) -> None:
     import signal
 
     if number == signal.SIGWINCH:
-        resize(client, f"/containers/{plan.identity}")
+        resize(client, plan.resize_path)
         return
     from wherry.wire.signals import name
 
@@ -165,7 +167,7 @@ def resize(client: Client, path: str) -> None:
         pass
 
 
-def _exit_code(response: Response) -> int:
+def exit_code(response: Response) -> int:
     """The answer of ``wait``: the container's code, 125 when the daemon could not tell."""
     try:
         answer: dict[str, Any] = json.loads(response.read() or b"{}")
@@ -217,7 +219,7 @@ def attach(ctx: Context, options: Options, args: list[str]) -> int:
         converse(ctx, plan, stream, response)
     except Detached:
         raise CliError("read escape sequence") from None
-    return _exit_code(response)
+    return exit_code(response)
 
 
 ATTACH = Command(

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from wherry.cli.errors import CliError
 from wherry.errors import Invalid
-from wherry.wire.template import HEADER_FUNCTIONS, Template
+from wherry.wire.template import HEADER_FUNCTIONS, Missing, Template
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,15 +25,18 @@ def compiled(text: str) -> Template:
         raise CliError(error.message, PARSE_FAILED) from None
 
 
-def render(text: str, value: Any, *, header: bool = False, struct: str | None = "Row") -> str:
-    """``text`` over ``value``. ``struct=None``: a missing key prints ``<no value>``.
+def render(text: str, value: Any, *, header: bool = False, strict: bool = False) -> str:
+    """``text`` over ``value``, whose root is a struct: an unknown field is an error.
 
-    ``header``: functions leave their argument alone, as for column titles. Raises
-    :class:`CliError`.
+    ``strict``: ``value`` is plain data and an unknown key is an error at any depth. ``header``:
+    functions leave their argument alone, as for column titles. Raises :class:`CliError`.
     """
     try:
         return compiled(text).render(
-            value, struct=struct, functions=HEADER_FUNCTIONS if header else None
+            value,
+            struct=None if strict else "Row",
+            missing=Missing.ERROR if strict else Missing.NO_VALUE,
+            functions=HEADER_FUNCTIONS if header else None,
         )
     except Invalid as error:
         raise CliError(error.message, 1) from None

@@ -1,0 +1,121 @@
+"""``inspect`` of anything, and of containers, images, networks, volumes by their groups."""
+
+from __future__ import annotations
+
+import json
+
+from wherry.cli.command import Command
+from wherry.cli.errors import CliError
+from wherry.cli.flags import Flag, switch, text
+from wherry.cli.format import ONE_HELP, json_line, unescape
+from wherry.client.errors import ApiError, ClientError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from wherry.cli.command import Context, Run
+    from wherry.cli.flags import Options
+
+PATHS = {
+    "container": "/containers/{}/json",
+    "image": "/images/{}/json",
+    "network": "/networks/{}",
+    "volume": "/volumes/{}",
+}
+"""What can be looked up, in the order in which ``inspect`` tries."""
+
+
+def inspect(ctx: Context, options: Options, args: list[str]) -> int:
+    kind = options.text("type")
+    if options.changed("type") and not kind:
+        raise CliError("type is empty: must be one of " + _kinds())
+    if kind and kind not in PATHS:
+        raise CliError(f'unknown type: "{kind}": must be one of {_kinds()}')
+    return inspect_names(ctx, options, args, [kind] if kind else list(PATHS))
+
+
+def _kinds() -> str:
+    return ", ".join(f'"{kind}"' for kind in PATHS)
+
+
+def inspect_names(
+    ctx: Context, options: Options, names: Sequence[str], kinds: Sequence[str]
+) -> int:
+    """Print what is found as an array (or each through ``--format``); missing names are errors
+    at the end and exit code 1."""
+    size = options.on("size") if "container" in kinds else False
+    found: list[Any] = []
+    problems: list[str] = []
+    for name in names:
+        try:
+            found.append(_one(ctx, name, kinds, size))
+        except ClientError as error:
+            problems.append(error.message)
+    format = options.text("format")
+    if not format:
+        ctx.say(json.dumps(found, indent=4, ensure_ascii=False))
+    elif format == "json":
+        ctx.say(json_line(found))
+    else:
+        _templated(ctx, found, unescape(format))
+    ctx.out.flush()
+    for problem in problems:
+        ctx.warn(problem)
+    return 1 if problems else 0
+
+
+def _templated(ctx: Context, found: list[Any], template: str) -> None:
+    from wherry.cli.templates import compiled, render
+
+    # A malformed template is an error even where nothing was found.
+    compiled(template)
+    for one in found:
+        ctx.say(render(template, one, strict=True))
+    if not found:
+        ctx.say("")
+
+
+def _one(ctx: Context, name: str, kinds: Sequence[str], size: bool) -> Any:
+    for kind in kinds:
+        query = {"size": size} if kind == "container" else {}
+        try:
+            return ctx.client.get(PATHS[kind].format(name), **query)
+        except ApiError as error:
+            # 501: this kind does not exist in this daemon; another may.
+            if len(kinds) == 1 or error.status not in (400, 404, 501):
+                raise
+    raise ClientError(f"error: no such object: {name}")
+
+
+def inspector(kind: str) -> Run:
+    """The ``run`` function of ``wherry <kind> inspect``."""
+
+    def run(ctx: Context, options: Options, args: list[str]) -> int:
+        return inspect_names(ctx, options, args, [kind])
+
+    return run
+
+
+FORMAT = text("format", ONE_HELP, short="f")
+_SIZE = switch("size", "Display total file sizes if the type is container", short="s")
+_TYPE: Flag = text("type", "Only inspect objects of the given type", complete="types")
+
+INSPECT = Command(
+    inspect,
+    "[OPTIONS] NAME|ID [NAME|ID...]",
+    [FORMAT, _SIZE, _TYPE],
+    (1, None),
+    complete="containers",
+)
+CONTAINER_INSPECT = Command(
+    inspector("container"),
+    "[OPTIONS] CONTAINER [CONTAINER...]",
+    [FORMAT, switch("size", "Display total file sizes", short="s")],
+    (1, None),
+    complete="containers",
+)
+IMAGE_INSPECT = Command(
+    inspector("image"), "[OPTIONS] IMAGE [IMAGE...]", [FORMAT], (1, None), complete="images"
+)

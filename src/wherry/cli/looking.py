@@ -1,0 +1,67 @@
+"""``top`` and ``port``."""
+
+from __future__ import annotations
+
+from wherry.cli.command import Command
+from wherry.cli.errors import CliError
+from wherry.cli.format import tabulate
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from wherry.cli.command import Context
+    from wherry.cli.flags import Options
+
+
+def top(ctx: Context, options: Options, args: list[str]) -> None:
+    found = ctx.client.get(f"/containers/{args[0]}/top", ps_args=" ".join(args[1:]))
+    ctx.out.write(tabulate([found["Titles"], *found["Processes"]], least=20))
+
+
+def port(ctx: Context, options: Options, args: list[str]) -> None:
+    found = ctx.client.get(f"/containers/{args[0]}/json")
+    ports = (found.get("NetworkSettings") or {}).get("Ports") or {}
+    if len(args) == 1:
+        for line in port_lines(ports):
+            ctx.say(line)
+        return
+    wanted, slash, proto = args[1].partition("/")
+    key = f"{wanted}/{proto if slash else 'tcp'}"
+    if not wanted.isdigit():
+        raise CliError(f"Error: invalid port '{wanted}': invalid syntax")
+    bindings = ports.get(key)
+    if not bindings:
+        raise CliError(f"Error: No public port '{key}' published for {args[0]}")
+    for binding in bindings:
+        ctx.say(address(binding))
+
+
+def port_lines(ports: dict[str, Any]) -> list[str]:
+    """``80/tcp -> 0.0.0.0:8080`` for every binding, by port number."""
+
+    def order(key: str) -> tuple[int, str]:
+        number, _, proto = key.partition("/")
+        return int(number), proto
+
+    return [
+        f"{key} -> {address(binding)}"
+        for key in sorted(ports, key=order)
+        for binding in ports[key] or []
+    ]
+
+
+def address(binding: dict[str, str]) -> str:
+    host = binding.get("HostIp", "")
+    return f"{f'[{host}]' if ':' in host else host}:{binding.get('HostPort', '')}"
+
+
+TOP = Command(
+    top,
+    "CONTAINER [ps OPTIONS]",
+    (),
+    (1, None),
+    complete="running",
+    interspersed=False,
+)
+PORT = Command(port, "CONTAINER [PRIVATE_PORT[/PROTO]]", (), (1, 2), complete="running")
