@@ -9,6 +9,7 @@ import stat
 import sys
 import tarfile
 import threading
+from typing import cast
 
 from wherry.cli.command import Command
 from wherry.cli.copyplan import (
@@ -88,7 +89,7 @@ def from_container(ctx: Context, options: Options, container: str, path: str, ta
     is_directory = bool(int(path_stat(response).get("mode", 0)) & _GO_DIR)
     place = target_on_host(path, is_directory, target)
     reader = _Reader(response)
-    with tarfile.open(fileobj=reader, mode="r|") as archive:
+    with tarfile.open(fileobj=cast("BinaryIO", reader), mode="r|") as archive:
         extract(archive, place, is_directory, keep_owner=options.on("archive"))
     return reader.count
 

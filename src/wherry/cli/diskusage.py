@@ -60,7 +60,7 @@ def summary(found: Row) -> list[Row]:
         int(one.get("Size") or 0) for one in cache if not one.get("Shared") and not one.get("InUse")
     )
     built = row("Build Cache", len(cache), len(active), size, idle)
-    built["Reclaimable"] = human_size(float(idle), 3)
+    built["Reclaimable"] = human_size(float(idle))
     return [*rows, built]
 
 
@@ -69,12 +69,12 @@ def _volume_size(volume: Row) -> int:
 
 
 def row(kind: str, total: int, active: int, size: int, free: int) -> Row:
-    text = human_size(float(free), 3)
+    text = human_size(float(free))
     return {
         "Type": kind,
         "TotalCount": str(total),
         "Active": str(active),
-        "Size": human_size(float(size), 3),
+        "Size": human_size(float(size)),
         "Reclaimable": f"{text} ({free * 100 // size}%)" if size > 0 else text,
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from wherry.cli.command import Command
-from wherry.cli.flags import many, text
+from wherry.cli.flags import filter_flag, text
 from wherry.cli.format import ONE_HELP, filters, json_line, unescape
 from wherry.cli.times import timestamp
 
@@ -31,6 +31,9 @@ def events(ctx: Context, options: Options, args: list[str]) -> None:
         compiled(format)
     response = ctx.client.send("GET", "/events", query)
     for event in ctx.client.messages(response):
+        actor = event.get("Actor") or {}
+        if actor.get("Attributes"):
+            actor["Attributes"] = dict(sorted(actor["Attributes"].items()))
         if format == "json":
             ctx.say(json_line(event))
         elif format:
@@ -39,12 +42,12 @@ def events(ctx: Context, options: Options, args: list[str]) -> None:
             # Both ways to write the fields are in use: those of the message and of its type.
             fields = {
                 **event,
-                "ID": event.get("id", ""),
-                "Status": event.get("status", ""),
-                "From": event.get("from", ""),
-                "TimeNano": event.get("timeNano", 0),
-                "Time": event.get("time", 0),
-                "Scope": event.get("scope", ""),
+                "ID": lambda event=event: event.get("id", ""),
+                "Status": lambda event=event: event.get("status", ""),
+                "From": lambda event=event: event.get("from", ""),
+                "TimeNano": lambda event=event: event.get("timeNano", 0),
+                "Time": lambda event=event: event.get("time", 0),
+                "Scope": lambda event=event: event.get("scope", ""),
             }
             ctx.say(render(format, fields))
         else:
@@ -73,7 +76,7 @@ EVENTS = Command(
     events,
     "[OPTIONS]",
     [
-        many("filter", "Filter output based on conditions provided", short="f", shown="filter"),
+        filter_flag("Filter output based on conditions provided", short="f"),
         text("format", ONE_HELP),
         text("since", "Show all events created since timestamp"),
         text("until", "Stream events until this timestamp"),

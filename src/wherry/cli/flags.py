@@ -134,6 +134,17 @@ def many(
     )
 
 
+def filter_flag(help: str, *, short: str = "") -> Flag:
+    """``--filter key=value``, as many as wanted."""
+    return many("filter", help, short=short, parse=parse_filter, shown="filter")
+
+
+def parse_filter(word: str) -> str:
+    if word and "=" not in word:
+        raise ValueError("bad format of filter (expected name=value)")
+    return word
+
+
 def parse_bool(word: str) -> bool:
     if word in _TRUE:
         return True

@@ -136,18 +136,11 @@ def label_text(labels: Mapping[str, str] | None) -> str:
 
 
 def filters(words: Sequence[str]) -> dict[str, dict[str, bool]]:
-    """``-f key=value`` as the API takes them: ``{"key": {"value": true}}``.
-
-    Raises :class:`CliError` for one without ``=``.
-    """
+    """``-f key=value`` as the API takes them: ``{"key": {"value": true}}``."""
     found: dict[str, dict[str, bool]] = {}
     for word in words:
         if not word:
             continue
-        key, equals, value = word.partition("=")
-        if not equals:
-            from wherry.cli.errors import CliError
-
-            raise CliError(f"invalid filter '{word}'", 125)
+        key, _, value = word.partition("=")
         found.setdefault(key.strip().lower(), {})[value.strip()] = True
     return found

@@ -6,7 +6,7 @@ import time
 
 from wherry.cli.command import Command
 from wherry.cli.errors import CliError
-from wherry.cli.flags import many, switch, text
+from wherry.cli.flags import filter_flag, many, switch, text
 from wherry.cli.format import LIST_HELP, ellipsis, filters, label_text, short_id, write_list
 from wherry.cli.ps import local_time
 from wherry.client.errors import ClientError
@@ -46,11 +46,12 @@ def images(ctx: Context, options: Options, args: list[str]) -> None:
     found = ctx.client.get("/images/json", all=options.on("all"), filters=chosen)
     trunc, digests = not options.on("no-trunc"), options.on("digests")
     format = options.text("format")
-    digest_rows = digests or ".Digest" in format
     rows = [
         row
         for image in found
-        for row in image_rows(image, trunc=trunc, digests=digest_rows, now=time.time_ns())
+        for row in image_rows(
+            image, trunc=trunc, digests=digests, format=format, now=time.time_ns()
+        )
     ]
     if options.on("quiet") and not format:
         for row in rows:
@@ -62,7 +63,7 @@ def images(ctx: Context, options: Options, args: list[str]) -> None:
     write_list(ctx.out, rows, HEADERS, columns, format or ctx.config.text("imagesFormat"))
 
 
-def image_rows(image: Row, *, trunc: bool, digests: bool, now: int) -> list[Row]:
+def image_rows(image: Row, *, trunc: bool, digests: bool, now: int, format: str = "") -> list[Row]:
     """One image of ``/images/json``: a row for each of its names, or one of ``<none>``."""
     created = int(image.get("Created") or 0)
     size = int(image.get("Size") or 0)
@@ -73,19 +74,20 @@ def image_rows(image: Row, *, trunc: bool, digests: bool, now: int) -> list[Row]
         "CreatedSince": ago(created * _SECOND, now) if created else "N/A",
         "CreatedAt": local_time(created),
         "Size": human_size(float(size), 3),
-        "VirtualSize": human_size(float(size), 3),
+        "VirtualSize": human_size(float(size)),
         "Containers": "N/A" if containers == -1 else str(containers),
         "SharedSize": "N/A" if shared == -1 else human_size(float(shared), 3),
         "UniqueSize": "N/A" if shared == -1 else human_size(float(size - shared), 3),
     }
     return [
         {**base, "Repository": repository, "Tag": tag, "Digest": digest}
-        for repository, tag, digest in names(image, digests=digests)
+        for repository, tag, digest in names(image, digests=digests, asked=".Digest" in format)
     ]
 
 
-def names(image: Row, *, digests: bool) -> list[tuple[str, str, str]]:
-    """(repository, tag, digest) for every row of an image, as Docker's client pairs them."""
+def names(image: Row, *, digests: bool, asked: bool = False) -> list[tuple[str, str, str]]:
+    """(repository, tag, digest) for every row of an image, as Docker's client pairs them:
+    ``digests`` for a column of digests, ``asked`` when only a template names them."""
     tags: dict[str, list[str]] = {}
     for reference in image.get("RepoTags") or []:
         if reference != f"{NONE}:{NONE}":
@@ -98,11 +100,11 @@ def names(image: Row, *, digests: bool) -> list[tuple[str, str, str]]:
             pinned.setdefault(repository, []).append(digest)
     found = []
     for repository, own in tags.items():
-        known = pinned.pop(repository, []) if digests else []
+        known = pinned.pop(repository, []) if digests or asked else []
         pinned.pop(repository, None)
         found += [(repository, tag, digest) for digest in known or [NONE] for tag in own]
     for repository, known in pinned.items():
-        found += [(repository, NONE, digest) for digest in (known if digests else known[:1])]
+        found += [(repository, NONE, digest) for digest in (known if digests else [""])]
     return found or [(NONE, NONE, NONE)]
 
 
@@ -198,7 +200,7 @@ IMAGES = Command(
     [
         switch("all", "Show all images (default hides intermediate images)", short="a"),
         switch("digests", "Show digests"),
-        many("filter", "Filter output based on conditions provided", short="f", shown="filter"),
+        filter_flag("Filter output based on conditions provided", short="f"),
         text("format", LIST_HELP),
         switch("no-trunc", "Don't truncate output"),
         switch("quiet", "Only show image IDs", short="q"),

@@ -7,7 +7,7 @@ import json
 from wherry.cli.command import Command
 from wherry.cli.errors import CliError
 from wherry.cli.flags import Flag, switch, text
-from wherry.cli.format import ONE_HELP, json_line, unescape
+from wherry.cli.format import ONE_HELP, unescape
 from wherry.client.errors import ApiError, ClientError
 
 TYPE_CHECKING = False
@@ -57,7 +57,7 @@ def inspect_names(
     if not format:
         ctx.say(json.dumps(found, indent=4, ensure_ascii=False))
     elif format == "json":
-        ctx.say(json_line(found))
+        ctx.say(json.dumps(found, separators=(",", ":"), ensure_ascii=False))
     else:
         _templated(ctx, found, unescape(format))
     ctx.out.flush()
@@ -72,7 +72,11 @@ def _templated(ctx: Context, found: list[Any], template: str) -> None:
     # A malformed template is an error even where nothing was found.
     compiled(template)
     for one in found:
-        ctx.say(render(template, one, strict=True))
+        try:
+            ctx.say(render(template, one, strict=True))
+        except CliError:
+            ctx.say("")
+            raise
     if not found:
         ctx.say("")
 
@@ -86,7 +90,7 @@ def _one(ctx: Context, name: str, kinds: Sequence[str], size: bool) -> Any:
             # 501: this kind does not exist in this daemon; another may.
             if len(kinds) == 1 or error.status not in (400, 404, 501):
                 raise
-    raise ClientError(f"error: no such object: {name}")
+    raise ClientError(f"Error: No such object: {name}")
 
 
 def inspector(kind: str) -> Run:

@@ -90,7 +90,11 @@ def rename(ctx: Context, options: Options, args: list[str]) -> None:
     old, new = (name.strip() for name in args)
     if not old or not new:
         raise CliError("Error: Neither old nor new names may be empty")
-    ctx.client.post(f"/containers/{old}/rename", name=new)
+    try:
+        ctx.client.post(f"/containers/{old}/rename", name=new)
+    except ApiError as error:
+        ctx.warn(error.message)
+        raise CliError(f"Error: failed to rename container named {old}") from None
 
 
 def wait(ctx: Context, options: Options, args: list[str]) -> int:

@@ -29,10 +29,12 @@ def port(ctx: Context, options: Options, args: list[str]) -> None:
     wanted, slash, proto = args[1].partition("/")
     key = f"{wanted}/{proto if slash else 'tcp'}"
     if not wanted.isdigit():
-        raise CliError(f"Error: invalid port '{wanted}': invalid syntax")
+        raise CliError(
+            f'Error: invalid port ({wanted}): strconv.ParseUint: parsing "{wanted}": invalid syntax'
+        )
     bindings = ports.get(key)
     if not bindings:
-        raise CliError(f"Error: No public port '{key}' published for {args[0]}")
+        raise CliError(f"Error: No public port '{args[1]}' published for {args[0]}")
     for binding in bindings:
         ctx.say(address(binding))
 

@@ -155,8 +155,9 @@ def _usage(error: UsageError, usage: str, path: str) -> int:
     message = error.message
     if not isinstance(error, FlagError):
         message = f"{PROGRAM}: {message}"
+    hint = "See" if "at least" in message else "Run"
     print(
-        f"{message}\n\nUsage:  {usage}\n\nRun '{path} --help' for more information",
+        f"{message}\n\nUsage:  {usage}\n\n{hint} '{path} --help' for more information",
         file=sys.stderr,
     )
     return error.code

@@ -6,7 +6,7 @@ import sys
 
 from wherry.cli.command import Command
 from wherry.cli.errors import CliError
-from wherry.cli.flags import Flag, many, switch
+from wherry.cli.flags import Flag, filter_flag, switch
 from wherry.cli.format import filters
 from wherry.client.errors import ApiError
 from wherry.wire.durations import human_size
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from wherry.cli.flags import Options
 
 
+_FILTER = 'Provide filter values (e.g. "until=<timestamp>")'
+
+
 def confirm(question: str) -> bool:
     """Ask on the terminal; anything but y or yes is no."""
     print(f"{question}\nAre you sure you want to continue? [y/N] ", end="", flush=True)
@@ -30,12 +33,8 @@ def force_flag() -> Flag:
     return switch("force", "Do not prompt for confirmation", short="f")
 
 
-def filter_flag() -> Flag:
-    return many("filter", 'Provide filter values (e.g. "until=<timestamp>")', shown="filter")
-
-
 def reclaimed(size: int) -> str:
-    return f"Total reclaimed space: {human_size(float(size), 3)}"
+    return f"Total reclaimed space: {human_size(float(size))}"
 
 
 def show_deleted(ctx: Context, title: str, lines: list[str]) -> None:
@@ -46,7 +45,7 @@ def show_deleted(ctx: Context, title: str, lines: list[str]) -> None:
 def containers(ctx: Context, options: Options, args: list[str]) -> None:
     asked = options.on("force") or confirm("WARNING! This will remove all stopped containers.")
     if not asked:
-        raise CliError("container prune has been cancelled")
+        return
     ctx.say(reclaimed(_containers(ctx, filters(options.many("filter")))))
 
 
@@ -64,7 +63,7 @@ def images(ctx: Context, options: Options, args: list[str]) -> None:
         else "all dangling images"
     )
     if not (options.on("force") or confirm(f"WARNING! This will remove {what}.")):
-        raise CliError("image prune has been cancelled")
+        return
     ctx.say(reclaimed(_images(ctx, filters(options.many("filter")), every)))
 
 
@@ -99,7 +98,7 @@ def system(ctx: Context, options: Options, args: list[str]) -> None:
     if volumes and "until" in chosen:
         raise CliError('ERROR: The "until" filter is not supported with "--volumes"')
     if not (options.on("force") or confirm(_warning(every, volumes, options))):
-        raise CliError("system prune has been cancelled")
+        return
     steps: list[Callable[[], int]] = [
         lambda: _containers(ctx, chosen),
         lambda: _networks(ctx, chosen),
@@ -137,13 +136,13 @@ def _warning(every: bool, volumes: bool, options: Options) -> str:
     return "\n".join([*lines, ""])
 
 
-CONTAINER_PRUNE = Command(containers, "[OPTIONS]", [filter_flag(), force_flag()])
+CONTAINER_PRUNE = Command(containers, "[OPTIONS]", [filter_flag(_FILTER), force_flag()])
 IMAGE_PRUNE = Command(
     images,
     "[OPTIONS]",
     [
         switch("all", "Remove all unused images, not just dangling ones", short="a"),
-        filter_flag(),
+        filter_flag(_FILTER),
         force_flag(),
     ],
 )
@@ -152,7 +151,7 @@ SYSTEM_PRUNE = Command(
     "[OPTIONS]",
     [
         switch("all", "Remove all unused images not just dangling ones", short="a"),
-        filter_flag(),
+        filter_flag(_FILTER),
         force_flag(),
         switch("volumes", "Prune anonymous volumes"),
     ],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from wherry.cli.command import Command
-from wherry.cli.flags import many, number, switch, text
+from wherry.cli.flags import filter_flag, number, switch, text
 from wherry.cli.format import LIST_HELP, ellipsis, filters, label_text, write_list
 
 TYPE_CHECKING = False
@@ -100,10 +100,8 @@ def image_name(item: dict[str, Any], trunc: bool) -> str:
     identity = str(item.get("ImageID") or "").removeprefix("sha256:")
     if identity and name.removeprefix("sha256:") in (identity, identity[:12]):
         return identity[:12]
-    if name.startswith("sha256:"):
-        return name[7:19]
-    tagged, at, _ = name.partition("@")
-    return tagged if at and ":" in tagged.rpartition("/")[2] else name
+    tagged = name.partition("@")[0]
+    return tagged.removeprefix("docker.io/").removeprefix("library/")
 
 
 def quote(text: str) -> str:
@@ -180,7 +178,7 @@ PS = Command(
     "[OPTIONS]",
     [
         switch("all", "Show all containers (default shows just running)", short="a"),
-        many("filter", "Filter output based on conditions provided", short="f", shown="filter"),
+        filter_flag("Filter output based on conditions provided", short="f"),
         text("format", LIST_HELP),
         number(
             "last",

@@ -36,7 +36,7 @@ def start(ctx: Context, options: Options, args: list[str]) -> int:
             continue
         ctx.say(name)
     if failed:
-        raise CliError(f"failed to start containers: {', '.join(failed)}")
+        raise CliError(f"Error: failed to start containers: {', '.join(failed)}")
     return 0
 
 

@@ -39,9 +39,8 @@ def update(ctx: Context, options: Options, args: list[str]) -> int:
         return name
 
     code = each(ctx, args, act)
-    ctx.out.flush()
     for warning in warnings:
-        ctx.warn(warning)
+        ctx.say(warning)
     return code
 
 

@@ -1,0 +1,384 @@
+"""What ``wherry`` prints is what Docker's client prints for the same answers of a daemon."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.cli.fake_daemon import Exchange, FakeDaemon
+
+from wherry.cli.main import main
+
+DOCKER = shutil.which("docker")
+
+pytestmark = pytest.mark.skipif(DOCKER is None, reason="needs Docker's client to compare with")
+
+ID = "0123456789abcdef" * 4
+OTHER = "fedcba9876543210" * 4
+NOW = int(time.time())
+
+
+def container(**more: Any) -> dict[str, Any]:
+    return {
+        "Id": ID,
+        "Names": ["/web", "/other/alias"],
+        "Image": "busybox:latest",
+        "ImageID": "sha256:" + OTHER,
+        "Command": 'sh -c "echo a very long command"',
+        "Created": NOW - 7300,
+        "Ports": [],
+        "Labels": {"b": "2", "a": "1", "com.example.x": "y"},
+        "State": "running",
+        "Status": "Up 2 hours",
+        "HostConfig": {"NetworkMode": "default"},
+        "NetworkSettings": {"Networks": {"bridge": {}}},
+        "Mounts": [
+            {"Type": "volume", "Name": "a-volume-with-a-long-name", "Driver": "local"},
+            {"Type": "bind", "Source": "/a/folder/somewhere", "Destination": "/x"},
+        ],
+        "SizeRw": 12345,
+        "SizeRootFs": 4261551,
+        **more,
+    }
+
+
+CONTAINERS = [
+    container(
+        Ports=[
+            {"IP": "0.0.0.0", "PrivatePort": 80, "PublicPort": 8080, "Type": "tcp"},
+            {"IP": "::", "PrivatePort": 80, "PublicPort": 8080, "Type": "tcp"},
+            {"IP": "0.0.0.0", "PrivatePort": 91, "PublicPort": 91, "Type": "tcp"},
+            {"IP": "0.0.0.0", "PrivatePort": 90, "PublicPort": 90, "Type": "tcp"},
+            {"PrivatePort": 53, "Type": "udp"},
+            {"PrivatePort": 54, "Type": "udp"},
+            {"PrivatePort": 56, "Type": "udp"},
+        ]
+    ),
+    container(Id=OTHER, Names=["/x"], Image="sha256:" + OTHER, Command="true", Labels={}),
+    container(
+        Id="1" * 64,
+        Names=["/by-digest"],
+        Image="repo/name@sha256:" + ID,
+        Mounts=[],
+        NetworkSettings={"Networks": {}},
+        SizeRw=0,
+        SizeRootFs=0,
+        State="exited",
+        Status="Exited (0) 3 weeks ago",
+        Created=NOW - 86400 * 100,
+    ),
+]
+
+IMAGES = [
+    {
+        "Id": "sha256:" + ID,
+        "ParentId": "",
+        "RepoTags": ["busybox:latest", "registry.example:5000/team/app:v1"],
+        "RepoDigests": ["busybox@sha256:" + OTHER],
+        "Created": NOW - 400,
+        "Size": 4261551,
+        "SharedSize": -1,
+        "Containers": -1,
+        "Labels": None,
+    },
+    {
+        "Id": "sha256:" + OTHER,
+        "RepoTags": ["<none>:<none>"],
+        "RepoDigests": ["<none>@<none>"],
+        "Created": NOW - 86400 * 400,
+        "Size": 999,
+        "SharedSize": 12,
+        "Containers": 2,
+    },
+    {
+        "Id": "sha256:" + "a" * 64,
+        "RepoTags": [],
+        "RepoDigests": ["only/digest@sha256:" + OTHER],
+        "Created": NOW - 86400 * 3,
+        "Size": 1234567890,
+        "SharedSize": -1,
+        "Containers": -1,
+    },
+]
+
+HISTORY = [
+    {
+        "Id": "sha256:" + ID,
+        "Created": NOW - 100,
+        "CreatedBy": '/bin/sh -c #(nop)  CMD ["sh"] and\tmore text that is long',
+        "Size": 0,
+        "Comment": "made here",
+        "Tags": ["busybox:latest"],
+    },
+    {"Id": "<missing>", "Created": NOW - 10**7, "CreatedBy": "x", "Size": 4261551, "Comment": ""},
+]
+
+INSPECTED = {
+    "Id": ID,
+    "Created": "2026-01-02T03:04:05.678Z",
+    "Path": "sh",
+    "Args": ["-c", "a < b && c"],
+    "State": {"Status": "running", "Running": True, "Pid": 12, "ExitCode": 0},
+    "Name": "/web",
+    "Config": {"Env": ["A=1", "B=<x>"], "Labels": {"x.y": "z"}, "Tty": False, "Image": "busybox"},
+    "HostConfig": {"Memory": 0, "Binds": None},
+    "NetworkSettings": {
+        "Ports": {
+            "80/tcp": [
+                {"HostIp": "0.0.0.0", "HostPort": "8080"},
+                {"HostIp": "::", "HostPort": "8080"},
+            ],
+            "53/udp": [{"HostIp": "127.0.0.1", "HostPort": "5353"}],
+            "9/tcp": None,
+        }
+    },
+}
+
+EVENTS = [
+    {
+        "status": "start",
+        "id": ID,
+        "from": "busybox",
+        "Type": "container",
+        "Action": "start",
+        "Actor": {"ID": ID, "Attributes": {"name": "web", "image": "busybox"}},
+        "scope": "local",
+        "time": NOW,
+        "timeNano": NOW * 10**9 + 1234,
+    },
+    {
+        "Type": "network",
+        "Action": "create",
+        "Actor": {"ID": OTHER, "Attributes": {}},
+        "scope": "local",
+        "time": NOW,
+        "timeNano": NOW * 10**9,
+    },
+]
+
+DF = {
+    "LayersSize": 5000000,
+    "Images": [
+        {**IMAGES[0], "Containers": 1, "SharedSize": 100},
+        {**IMAGES[2], "Containers": 0, "SharedSize": 0},
+    ],
+    "Containers": [CONTAINERS[0], CONTAINERS[2]],
+    "Volumes": [
+        {"Name": "v1", "Driver": "local", "UsageData": {"Size": 1000, "RefCount": 1}},
+        {"Name": "v2", "Driver": "local", "UsageData": {"Size": 3000, "RefCount": 0}},
+    ],
+    "BuildCache": [],
+}
+
+
+def not_there(message: str) -> Callable[[Exchange], None]:
+    return lambda exchange: exchange.reply(404, {"message": message})
+
+
+def stream(events: list[dict[str, Any]]) -> Callable[[Exchange], None]:
+    import json
+
+    def answer(exchange: Exchange) -> None:
+        exchange.start_chunks(Content_Type="application/json")
+        for event in events:
+            exchange.chunk(json.dumps(event).encode() + b"\n")
+        exchange.chunk(b"")
+
+    return answer
+
+
+@pytest.fixture
+def filled(daemon: FakeDaemon) -> FakeDaemon:
+    daemon.on("GET", "/containers/json", CONTAINERS)
+    daemon.on("GET", "/images/json", IMAGES)
+    daemon.on("GET", "/images/busybox/history", HISTORY)
+    daemon.on("GET", "/containers/web/json", INSPECTED)
+    daemon.on("GET", f"/containers/{ID}/json", INSPECTED)
+    daemon.on("GET", "/events", stream(EVENTS))
+    daemon.on("GET", "/system/df", DF)
+    daemon.on("GET", "/info", {"ID": "x", "Swarm": {"LocalNodeState": "inactive"}})
+    daemon.on(
+        "GET", "/containers/web/changes", [{"Kind": 0, "Path": "/a"}, {"Kind": 1, "Path": "/b c"}]
+    )
+    daemon.on(
+        "GET",
+        "/containers/web/top",
+        {
+            "Titles": ["UID", "PID", "CMD"],
+            "Processes": [["root", "1", "sh -c x"], ["u", "22", "y"]],
+        },
+    )
+    for kind in ("containers", "images"):
+        daemon.on("GET", f"/{kind}/gone/json", not_there(f"No such {kind[:-1]}: gone"))
+        daemon.on("GET", f"/{kind}/img/json", not_there(f"No such {kind[:-1]}: img"))
+    daemon.on("GET", "/images/img/json", {"Id": "sha256:" + ID, "RepoTags": ["img:latest"]})
+    for kind, name in (("networks", "network"), ("volumes", "volume")):
+        daemon.on("GET", f"/{kind}/gone", not_there(f"no such {name}: gone"))
+    for name in ("gone", "web"):
+        for verb in ("start", "stop", "kill", "restart", "pause", "unpause", "rename", "update"):
+            answer: Any = not_there("No such container: gone") if name == "gone" else {}
+            daemon.on("POST", f"/containers/{name}/{verb}", answer)
+    daemon.on("POST", "/containers/web/update", {"Warnings": ["careful"]})
+    daemon.on("DELETE", "/containers/web", lambda exchange: exchange.raw(204, b""))
+    daemon.on("DELETE", "/containers/gone", not_there("No such container: gone"))
+    daemon.on("POST", "/containers/web/wait", {"StatusCode": 3})
+    daemon.on("DELETE", "/images/img", [{"Untagged": "img:latest"}, {"Deleted": "sha256:" + ID}])
+    daemon.on("DELETE", "/images/gone", not_there("No such image: gone"))
+    daemon.on("POST", "/images/img/tag", lambda exchange: exchange.raw(201, b""))
+    daemon.on("POST", "/commit", lambda exchange: exchange.reply(201, {"Id": "sha256:" + ID}))
+    daemon.on(
+        "POST", "/containers/prune", {"ContainersDeleted": [ID, OTHER], "SpaceReclaimed": 12345}
+    )
+    daemon.on(
+        "POST",
+        "/images/prune",
+        {"ImagesDeleted": [{"Untagged": "x:y"}, {"Deleted": "sha256:z"}], "SpaceReclaimed": 0},
+    )
+    daemon.on("POST", "/networks/prune", {"NetworksDeleted": ["n1"]})
+    daemon.on("POST", "/volumes/prune", {"VolumesDeleted": ["v1"], "SpaceReclaimed": 7})
+    daemon.on("POST", "/build/prune", {"CachesDeleted": None, "SpaceReclaimed": 0})
+    return daemon
+
+
+COMMANDS: list[list[str]] = [
+    ["ps"],
+    ["ps", "-a", "--no-trunc"],
+    ["ps", "-q"],
+    ["ps", "-q", "--no-trunc"],
+    ["ps", "-s"],
+    ["ps", "-n", "3", "-f", "status=running", "-f", "label=a=b"],
+    ["ps", "--format", '{{.ID}} {{.Names}} {{.Label "com.example.x"}}'],
+    ["ps", "--format", "table {{.ID}}\\t{{.Names}}\\t{{.Ports}}\\t{{.Mounts}}"],
+    ["ps", "--format", 'table {{.Names}}\\t{{.Label "a"}}\\t{{.RunningFor}}'],
+    ["ps", "--format", "{{.CreatedAt}}|{{.Networks}}|{{.LocalVolumes}}|{{.Labels}}|{{.State}}"],
+    ["ps", "--format", "{{.Image}}|{{.Command}}|{{.Status}}|{{.Size}}"],
+    ["ps", "--no-trunc", "--format", "{{.Image}}|{{.Command}}|{{.Names}}|{{.Mounts}}"],
+    ["ps", "--format", "{{upper .Names}} {{json .Ports}}"],
+    ["container", "list", "-q"],
+    ["ps", "--filter", "bogus"],
+    ["images"],
+    ["images", "--digests"],
+    ["images", "--no-trunc"],
+    ["images", "-q"],
+    ["images", "busybox"],
+    ["images", "-f", "dangling=true", "-a"],
+    ["images", "--format", "{{.Repository}}:{{.Tag}} {{.ID}} {{.Size}} {{.CreatedAt}}"],
+    ["images", "--format", "table {{.ID}}\\t{{.Digest}}\\t{{.SharedSize}}\\t{{.Containers}}"],
+    ["image", "ls", "--format", "{{.CreatedSince}}|{{.VirtualSize}}|{{.UniqueSize}}"],
+    ["history", "busybox"],
+    ["history", "--no-trunc", "busybox"],
+    ["history", "-H=false", "busybox"],
+    ["history", "-q", "busybox"],
+    ["history", "--format", "{{.ID}}|{{.CreatedAt}}|{{.CreatedBy}}|{{.Comment}}", "busybox"],
+    ["inspect", "web"],
+    ["inspect", "web", "gone"],
+    ["inspect", "gone"],
+    ["inspect", "img"],
+    ["inspect", "-f", "{{.Name}} {{.State.Pid}} {{json .Config.Env}}", "web"],
+    ["inspect", "-f", '{{index .Config.Labels "x.y"}} {{len .Args}}', "web"],
+    ["inspect", "-f", "{{range $p, $b := .NetworkSettings.Ports}}{{$p}} {{end}}", "web"],
+    ["inspect", "-f", "{{.Nope}}", "web"],
+    ["inspect", "-f", "{{", "web"],
+    ["inspect", "-f", "{{.Name}}", "gone"],
+    ["inspect", "--type", "container", "gone"],
+    ["inspect", "--type", "image", "img"],
+    ["inspect", "--type", "nonsense", "img"],
+    ["container", "inspect", "gone", "web"],
+    ["image", "inspect", "gone"],
+    ["inspect", "--format", "json", "web"],
+    ["events"],
+    ["events", "--format", "{{.Type}} {{.Action}} {{.Actor.ID}}"],
+    ["events", "--since", "10m", "--until", "5m", "-f", "type=container"],
+    ["system", "events", "--format", "{{json .}}"],
+    ["diff", "web"],
+    ["top", "web"],
+    ["port", "web"],
+    ["port", "web", "80"],
+    ["port", "web", "80/tcp"],
+    ["port", "web", "53/udp"],
+    ["port", "web", "99"],
+    ["port", "web", "x"],
+    ["start", "web", "web"],
+    ["start", "web", "gone"],
+    ["stop", "web", "gone", "web"],
+    ["stop", "-t", "3", "-s", "INT", "web"],
+    ["restart", "-t", "0", "web"],
+    ["kill", "web", "gone"],
+    ["kill", "-s", "HUP", "web"],
+    ["pause", "web"],
+    ["unpause", "gone", "web"],
+    ["rm", "web", "gone"],
+    ["rm", "-fv", "gone"],
+    ["rm", "-f", "web", "gone"],
+    ["rename", "web", "new"],
+    ["rename", "gone", "new"],
+    ["wait", "web", "web"],
+    ["update", "--memory", "1g", "web"],
+    ["update", "--restart", "always", "web", "gone"],
+    ["update", "web"],
+    ["rmi", "img"],
+    ["rmi", "gone"],
+    ["rmi", "-f", "gone"],
+    ["rmi", "img", "gone"],
+    ["tag", "img", "other:v1"],
+    ["tag", "img", "other"],
+    ["commit", "web"],
+    ["commit", "-a", "me", "-m", "note", "-c", "CMD x", "-p=false", "web", "repo:tag"],
+    ["system", "df"],
+    ["system", "df", "--format", "{{.Type}} {{.TotalCount}} {{.Active}} {{.Size}}"],
+    ["container", "prune", "-f"],
+    ["image", "prune", "-f"],
+    ["image", "prune", "-af", "--filter", "until=24h"],
+    ["ps", "extra"],
+    ["rm"],
+    ["rename", "x"],
+    ["ps", "--nope"],
+    ["no-such-command"],
+    ["container", "no-such-command"],
+]
+
+UNLIKE = {
+    ("update", "web"),
+    ("container", "no-such-command"),
+    ("inspect", "--type", "nonsense", "img"),
+}
+"""Where our text is our own; only the exit code is compared."""
+
+
+@pytest.mark.parametrize("argv", COMMANDS, ids=" ".join)
+def test_output(
+    filled: FakeDaemon, argv: list[str], tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    assert DOCKER is not None
+    docker = subprocess.run(
+        [DOCKER, *argv],
+        cwd=tmp_path,
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        env=os.environ | {"TERM": "dumb", "TZ": "UTC"},
+    )
+    asked = [(one.method, one.path) for one in filled.requests if one.path != "/_ping"]
+    filled.requests.clear()
+    code = main(argv)
+    own = capfdbinary.readouterr()
+    assert code == docker.returncode, (own, docker)
+    if tuple(argv) in UNLIKE:
+        return
+    if "images" in argv or argv[:2] == ["image", "ls"]:
+        # Docker's client keeps an image's names in a map: their order changes from run to run.
+        assert sorted(own.out.splitlines()) == sorted(docker.stdout.splitlines())
+    else:
+        assert own.out.decode() == docker.stdout.decode()
+    assert own.err.decode() == docker.stderr.decode().replace("docker", "wherry")
+    changes = [one for one in asked if one[0] != "GET"]
+    assert sorted(changes) == sorted(
+        (one.method, one.path)
+        for one in filled.requests
+        if one.path != "/_ping" and one.method != "GET"
+    )
