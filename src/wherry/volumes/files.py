@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 from wherry.errors import Exhausted, Internal, WherryError
@@ -45,10 +46,10 @@ def usage(directory: Path | str) -> int:
     return total
 
 
-async def command(*words: str, what: str) -> None:
+async def command(*words: str, what: str, good: Collection[int] = (0,)) -> None:
     """Run a program to its end; ``Internal`` (or ``Exhausted``) with its last error line.
 
-    A cancelled caller ends the program.
+    ``good``: exit codes that are no failure. A cancelled caller ends the program.
     """
     try:
         process = await asyncio.create_subprocess_exec(
@@ -65,7 +66,7 @@ async def command(*words: str, what: str) -> None:
         process.kill()
         await process.wait()
         raise
-    if process.returncode:
+    if process.returncode not in good:
         raise failure(what, errors)
 
 

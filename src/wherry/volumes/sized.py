@@ -104,16 +104,33 @@ async def grow(folder: Path, data: Path, size: int, *, mounted: bool) -> None:
     if size > current:
         await asyncio.to_thread(os.truncate, image, size)
     if mounted:
-        device = await asyncio.to_thread(_loop_device, image)
-        await files.command("losetup", "-c", device, what="growing the volume")
-        await files.command(tool, device, what="growing the volume")
+        await _grow_in_use(tool, image, current)
         return
     check = shutil.which("e2fsck", path=_search_path()) or "e2fsck"
-    await files.command(check, "-f", "-y", str(image), what="checking the volume")
+    words = (check, "-f", "-y", str(image))
+    await files.command(*words, what="checking the volume", good=(0, 1))
     blocks = size // 1024
     await files.command(tool, str(image), f"{blocks}K", what="changing the volume's size")
     if size < current:
         await asyncio.to_thread(os.truncate, image, size)
+
+
+async def _grow_in_use(tool: str, image: Path, before: int) -> None:
+    """The kernel lets only holders of CAP_SYS_RESOURCE grow a mounted file system, and some
+    hosts withhold it: then nothing is changed."""
+    device = await asyncio.to_thread(_loop_device, image)
+    await files.command("losetup", "-c", device, what="growing the volume")
+    try:
+        await files.command(tool, device, what="growing the volume")
+    except WherryError as error:
+        await asyncio.to_thread(os.truncate, image, before)
+        await files.command("losetup", "-c", device, what="growing the volume")
+        if "Permission denied" in error.message:
+            raise Conflict(
+                "this host does not let a volume grow while it is in use (no CAP_SYS_RESOURCE): "
+                "stop the containers that use it and try again"
+            ) from error
+        raise
 
 
 def _loop_device(image: Path) -> str:
