@@ -37,6 +37,7 @@ _log = logging.getLogger("wherryd")
 _CLOSE_LIMIT = 12.0
 """Seconds after which the process ends whatever still hangs."""
 _TIDY = 30.0
+_M_ARENA_MAX = -8
 
 
 class Live:
@@ -102,6 +103,7 @@ async def run(config: Config, build: Build) -> None:
     """Serve until SIGTERM or SIGINT. Raises ``WherryError`` when the start fails."""
     if os.geteuid() != 0:
         raise Forbidden("wherryd needs to run as root")
+    limit_arenas()
     prepare(config.paths)
     lock = RootLock(config.paths.lock)
     listeners: list[Listener] = []
@@ -195,6 +197,12 @@ def trim() -> None:
     """Give freed heap pages back to the kernel."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def limit_arenas() -> None:
+    """One heap for all threads: glibc otherwise keeps one a thread, each with its own waste."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 async def _tidy(server: ApiServer) -> None:
