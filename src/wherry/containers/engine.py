@@ -39,6 +39,7 @@ from wherry.store.containers import ContainerTable
 from wherry.store.database import Database
 from wherry.store.paths import Paths
 from wherry.wire.container import CreateRequest, HostConfig, RestartPolicy
+from wherry.wire.mounts import MountPoint
 
 
 class ContainerEngine:
@@ -306,6 +307,14 @@ class ContainerEngine:
             for live in self._book
             if live.record.image.id == image_id
         ]
+
+    def mount_points(self, ref: str) -> Sequence[MountPoint]:
+        """What is mounted in a container, for ``--volumes-from``. Raises ``NotFound``."""
+        return self._book.get(ref).record.mount_points
+
+    def identities(self) -> dict[str, bool]:
+        """Every container's id, and whether it has a process."""
+        return {live.id: has_process(live.record.status) for live in self._book}
 
     async def reconcile(self) -> None:
         self._book.load()

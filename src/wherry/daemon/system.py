@@ -14,7 +14,8 @@ from wherry import __version__
 from wherry.api.app import API_VERSION, MIN_API_VERSION, version_text
 from wherry.containers.service import Containers
 from wherry.images.service import Images
-from wherry.linux.hostinfo import HostInfo, architecture
+from wherry.linux.host import HostFacts
+from wherry.oci.platform import normalise
 from wherry.runtime.port import RuntimeFacts
 from wherry.wire.durations import rfc3339
 
@@ -32,13 +33,12 @@ class SystemFacts:
     identity: str
     """The daemon's own id, kept with the data root."""
     data_root: Path
-    host: HostInfo
+    host: HostFacts
     runtime: RuntimeFacts
     runtimes: Mapping[str, str]
     """Name -> path; the default one under ``""`` too."""
     storage_driver: str
     storage_status: tuple[tuple[str, str], ...]
-    init_binary: str
     warnings: tuple[str, ...]
     networks: tuple[str, ...] = ("host", "none")
     volume_drivers: tuple[str, ...] = ("local",)
@@ -68,7 +68,7 @@ class SystemService:
 
     def version(self) -> dict[str, Any]:
         facts, host = self._facts, self._facts.host
-        arch = architecture(host.architecture)
+        arch = normalise("linux", host.architecture).architecture
         details = {
             "ApiVersion": version_text(API_VERSION),
             "MinAPIVersion": version_text(MIN_API_VERSION),
@@ -129,7 +129,7 @@ class SystemService:
             "CPUShares": "cpu" in controllers,
             "CPUSet": "cpuset" in controllers,
             "PidsLimit": "pids" in controllers,
-            "OomKillDisable": host.cgroup_version == "1" and "memory" in controllers,
+            "OomKillDisable": host.memory_oom_control,
             "KernelMemoryTCP": False,
             "IPv4Forwarding": _sysctl("net/ipv4/ip_forward") == "1",
             "BridgeNfIptables": False,
@@ -142,13 +142,13 @@ class SystemService:
             "SystemTime": rfc3339(now),
             "LoggingDriver": "json-file",
             "CgroupDriver": "cgroupfs",
-            "CgroupVersion": host.cgroup_version,
+            "CgroupVersion": str(host.cgroup_version),
             "KernelVersion": host.kernel,
-            "OperatingSystem": host.system,
-            "OSVersion": host.system_version,
+            "OperatingSystem": host.operating_system,
+            "OSVersion": host.os_version,
             "OSType": "linux",
             "Architecture": host.architecture,
-            "NCPU": host.processors,
+            "NCPU": host.cpus,
             "MemTotal": host.memory,
             "IndexServerAddress": "https://index.docker.io/v1/",
             "RegistryConfig": _registry_config(),
@@ -156,7 +156,7 @@ class SystemService:
             "HttpProxy": os.environ.get("HTTP_PROXY", ""),
             "HttpsProxy": os.environ.get("HTTPS_PROXY", ""),
             "NoProxy": os.environ.get("NO_PROXY", ""),
-            "Name": host.name,
+            "Name": host.hostname,
             "Labels": self._labels(),
             "ExperimentalBuild": False,
             "ServerVersion": __version__,
@@ -165,7 +165,7 @@ class SystemService:
             "Swarm": _no_swarm(),
             "LiveRestoreEnabled": True,
             "Isolation": "",
-            "InitBinary": facts.init_binary,
+            "InitBinary": Path(host.init_path).name,
             "ContainerdCommit": {"ID": ""},
             "RuncCommit": {"ID": facts.runtime.versions.get(facts.runtime.default, "")},
             "InitCommit": {"ID": ""},
@@ -188,7 +188,7 @@ class SystemService:
             options.append("name=seccomp,profile=builtin")
         if host.selinux:
             options.append("name=selinux")
-        if host.cgroup_version == "2":
+        if host.cgroup_version == 2:
             options.append("name=cgroupns")
         return options
 

@@ -1,0 +1,44 @@
+"""``wherryd``: the daemon's command."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Sequence
+
+from wherry.daemon import lean
+from wherry.daemon.config import parse
+from wherry.errors import WherryError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run until told to end. A failing start is one line on standard error and exit code 1."""
+    try:
+        config = parse(sys.argv[1:] if arguments is None else arguments)
+        logging.basicConfig(
+            stream=sys.stderr,
+            level=config.level,
+            format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        )
+        for note in config.notes:
+            logging.getLogger("wherryd").warning("%s", note)
+        lean.postpone()
+        from wherry.daemon.process import run
+        from wherry.daemon.root import build
+
+        asyncio.run(run(config, build))
+    except WherryError as error:
+        print(f"wherryd: {error.message}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        logging.getLogger("wherryd").debug("failure", exc_info=error)
+        print(f"wherryd: {type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,186 @@
+"""The composition root: every service is built here, by constructor, and nowhere else."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from wherry.api import missing
+from wherry.api.containers import ContainerRoutes
+from wherry.api.events import EventRoutes
+from wherry.api.routing import Router
+from wherry.api.streams import StreamRoutes
+from wherry.api.system import SystemRoutes
+from wherry.api.volumes import VolumeRoutes
+from wherry.containers.engine import ContainerEngine
+from wherry.containers.facts import HostFacts as ContainerFacts
+from wherry.containers.oci_specs import OciSpecs
+from wherry.containers.plain import PlainNetworking
+from wherry.daemon.config import Config
+from wherry.daemon.events import EventBus
+from wherry.daemon.process import Live
+from wherry.daemon.system import SystemFacts, SystemService
+from wherry.errors import Invalid, NotFound, WherryError
+from wherry.images.engine import ImageEngine
+from wherry.linux import host as host_facts
+from wherry.linux.mounts import make_private_directory
+from wherry.linux.namespaces import PrivateMounts
+from wherry.linux.syscalls import LinuxSyscalls
+from wherry.runtime.port import RuntimeFacts
+from wherry.runtime.probe import find, hidden_mounts, open_runtime
+from wherry.store.database import Database
+from wherry.volumes.containers import ContainerVolumes
+from wherry.volumes.setup import build as build_volumes
+from wherry.wire.mounts import MountPoint
+
+_log = logging.getLogger(__name__)
+
+
+class _Peers:
+    """The containers, for rooms that are built before them."""
+
+    def __init__(self) -> None:
+        self.containers: ContainerEngine | None = None
+
+    def using(self, image_id: str) -> list[tuple[str, bool]]:
+        return [] if self.containers is None else self.containers.using(image_id)
+
+    def mount_points(self, ref: str) -> Sequence[MountPoint]:
+        if self.containers is None:
+            raise NotFound(f"No such container: {ref}")
+        return self.containers.mount_points(ref)
+
+
+class WherryEngine:
+    """The built services; implements ``daemon.process.Engine``."""
+
+    def __init__(
+        self,
+        images: ImageEngine,
+        volumes: ContainerVolumes,
+        containers: ContainerEngine,
+        groups: list[Any],
+    ) -> None:
+        self._images = images
+        self._volumes = volumes
+        self._containers = containers
+        self._groups = groups
+
+    async def start(self) -> None:
+        """Reconcile, lower rooms first: images, containers, then what containers refer to."""
+        await self._images.reconcile()
+        await self._containers.reconcile()
+        alive = self._containers.identities()
+        await self._volumes.reconcile(list(alive), [each for each, runs in alive.items() if runs])
+        try:
+            await self._images.ensure_base()
+        except WherryError as error:
+            _log.warning("no built-in base image: %s", error)
+
+    def register(self, router: Router) -> None:
+        for group in self._groups:
+            group.register(router)
+        missing.register(router)
+
+    async def stop(self) -> None:
+        await self._containers.shutdown()
+
+
+async def build(live: Live, database: Database, events: EventBus, identity: str) -> WherryEngine:
+    """Probe the host and build everything. Raises ``WherryError`` when something needed lacks."""
+    config = live.config
+    paths = config.paths
+    calls = LinuxSyscalls()
+    make_private_directory(calls, paths.mounts)
+    host = host_facts.gather()
+    runtime, runtime_facts = await open_runtime(
+        paths.run,
+        configured=_runtimes(config),
+        default=config.text("default_runtime"),
+        calls=calls,
+    )
+    peers = _Peers()
+    images = ImageEngine(database, paths, events, peers)
+    volume_service, volumes = build_volumes(
+        database,
+        paths,
+        PrivateMounts(calls, hide=hidden_mounts()),
+        events,
+        peers.mount_points,
+        images=lambda reference: images.lower_dirs(images.get(reference)),
+    )
+    containers = ContainerEngine(
+        database,
+        paths,
+        images,
+        runtime,
+        PlainNetworking(),
+        volumes,
+        events,
+        _container_facts(host, runtime_facts, runtime.runtimes()),
+        OciSpecs(host),
+    )
+    peers.containers = containers
+    system = SystemService(
+        SystemFacts(
+            identity=identity,
+            data_root=paths.data,
+            host=host,
+            runtime=runtime_facts,
+            runtimes=runtime.runtimes(),
+            storage_driver="overlay2",
+            storage_status=_storage(images),
+            warnings=tuple(warnings(host, config)),
+        ),
+        containers,
+        images,
+        volume_service,
+        lambda: live.labels,
+        lambda: live.debug,
+        lambda: events.listeners,
+    )
+    groups: list[Any] = [
+        SystemRoutes(system),
+        EventRoutes(events),
+        ContainerRoutes(containers),
+        StreamRoutes(containers),
+        VolumeRoutes(volume_service),
+    ]
+    return WherryEngine(images, volumes, containers, groups)
+
+
+def _container_facts(
+    host: host_facts.HostFacts, runtime: RuntimeFacts, runtimes: Mapping[str, str]
+) -> ContainerFacts:
+    return ContainerFacts(
+        hostname=host.hostname,
+        default_runtime=runtime.default,
+        runtimes=frozenset(name for name in runtimes if name),
+        cgroup_version=host.cgroup_version,
+        init_path=host.init_path,
+        memory_total=host.memory,
+        cpus=host.cpus,
+        swap_accounting=host.swap_limit,
+    )
+
+
+def _storage(images: ImageEngine) -> tuple[tuple[str, str], ...]:
+    return (("Layer back end", "directory"), ("Containers", "overlayfs"))
+
+
+def _runtimes(config: Config) -> Mapping[str, str]:
+    for name, path in config.runtimes.items():
+        if find(path) is None:
+            raise Invalid(f"runtime {name}: {path} is not an executable file")
+    return {name: str(find(path)) for name, path in config.runtimes.items()}
+
+
+def warnings(host: host_facts.HostFacts, config: Config) -> list[str]:
+    """What is missing on this host, and what the configuration risks."""
+    found = host_facts.warnings(host)
+    if not host.apparmor and not host.selinux:
+        found.append("WARNING: Neither AppArmor nor SELinux confines containers on this host")
+    if any(each.startswith("tcp://") for each in config.hosts) and not config.flag("tlsverify"):
+        found.append("WARNING: API is accessible on a TCP socket without encryption")
+    return found
