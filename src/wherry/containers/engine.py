@@ -312,10 +312,6 @@ class ContainerEngine:
         """What is mounted in a container, for ``--volumes-from``. Raises ``NotFound``."""
         return self._book.get(ref).record.mount_points
 
-    def identities(self) -> dict[str, bool]:
-        """Every container's id, and whether it has a process."""
-        return {live.id: has_process(live.record.status) for live in self._book}
-
     async def reconcile(self) -> None:
         self._book.load()
         await self._reconciler.reconcile()

@@ -30,7 +30,6 @@ from wherry.linux.syscalls import LinuxSyscalls
 from wherry.runtime.port import RuntimeFacts
 from wherry.runtime.probe import find, hidden_mounts, open_runtime
 from wherry.store.database import Database
-from wherry.volumes.containers import ContainerVolumes
 from wherry.volumes.setup import build as build_volumes
 from wherry.wire.mounts import MountPoint
 
@@ -58,21 +57,17 @@ class WherryEngine:
     def __init__(
         self,
         images: ImageEngine,
-        volumes: ContainerVolumes,
         containers: ContainerEngine,
         groups: list[Any],
     ) -> None:
         self._images = images
-        self._volumes = volumes
         self._containers = containers
         self._groups = groups
 
     async def start(self) -> None:
-        """Reconcile, lower rooms first: images, containers, then what containers refer to."""
+        """Reconcile: images, then the containers, which tell networks and volumes what runs."""
         await self._images.reconcile()
         await self._containers.reconcile()
-        alive = self._containers.identities()
-        await self._volumes.reconcile(list(alive), [each for each, runs in alive.items() if runs])
         try:
             await self._images.ensure_base()
         except WherryError as error:
@@ -147,7 +142,7 @@ async def build(live: Live, database: Database, events: EventBus, identity: str)
         StreamRoutes(containers),
         VolumeRoutes(volume_service),
     ]
-    return WherryEngine(images, volumes, containers, groups)
+    return WherryEngine(images, containers, groups)
 
 
 def _container_facts(
