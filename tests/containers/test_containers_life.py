@@ -8,13 +8,14 @@ import pytest
 from tests.containers.container_fakes import World
 
 from wherry.errors import Conflict, Invalid, NotFound, NotModified
+from wherry.linux.tasks import spawn
 from wherry.runtime.failures import CommandNotFound
 from wherry.wire.container import HostConfig, RestartPolicy
 
 
 async def test_create_start_wait_remove(world: World) -> None:
     container = await world.make("true", name="one")
-    waiting = asyncio.ensure_future(world.engine.wait("one", "next-exit"))  # noqa: TID251
+    waiting = spawn(world.engine.wait("one", "next-exit"), name="wait")
     await asyncio.sleep(0)
     assert world.state("one")["Status"] == "created"
     await world.engine.start("one")
@@ -129,7 +130,7 @@ async def test_remove_of_a_running_container_needs_force(world: World) -> None:
 
 async def test_auto_remove_tells_who_waits_for_removal(world: World) -> None:
     container = await world.make("fail", "7", host=HostConfig(auto_remove=True))
-    waiting = asyncio.ensure_future(world.engine.wait(container, "removed"))  # noqa: TID251
+    waiting = spawn(world.engine.wait(container, "removed"), name="wait")
     await asyncio.sleep(0)
     await world.engine.start(container)
     assert await waiting == (7, "")

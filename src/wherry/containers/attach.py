@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from wherry.containers.book import Book, Live
 from wherry.containers.service import AttachOptions
@@ -20,6 +20,8 @@ from wherry.store.paths import Paths
 from wherry.wire import detach
 
 _log = logging.getLogger(__name__)
+_RECORDING = 2.0
+"""Seconds that a session waits at its end for the exit to be recorded."""
 
 
 class StdioSession:
@@ -38,6 +40,7 @@ class StdioSession:
         keys: bytes = b"",
         on_detach: Callable[[], None] | None = None,
         on_close: Callable[[StdioSession], None] | None = None,
+        recorded: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
         self.tty = tty
         self.detached = False
@@ -49,6 +52,7 @@ class StdioSession:
         self._scanner = detach.Scanner(keys if stdin else b"")
         self._on_detach = on_detach
         self._on_close = on_close
+        self._recorded = recorded
         self._before: deque[tuple[int, bytes]] = deque()
         self._left = False
 
@@ -70,7 +74,12 @@ class StdioSession:
             if stream is None or self._left:
                 return None
             chunk = await stream.read()
-            if chunk is None or self._left:
+            if self._left:
+                return None
+            if chunk is None:
+                # Clients ask for the exit code when the output ends: it must be there then.
+                if self._recorded is not None:
+                    await self._recorded()
                 return None
             if chunk[0] in self._wanted:
                 return chunk
@@ -155,6 +164,7 @@ class Sessions:
             keys=keys,
             on_detach=lambda: self._book.publish(live.record, "detach"),
             on_close=lambda gone: self._forget(live.id, gone),
+            recorded=lambda: _end_recorded(live),
         )
         if not options.stream:
             session.provide(None)
@@ -196,3 +206,12 @@ class Sessions:
             for session in waiting:
                 session.provide(None)
         self._pending.clear()
+
+
+async def _end_recorded(live: Live) -> None:
+    """The monitor has hung up: wait, not for long, until the end is on the record."""
+    if live.running is None:
+        return
+    ended: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
+    live.next_exit.append(ended)
+    await asyncio.wait([ended], timeout=_RECORDING)

@@ -320,3 +320,4 @@ class ContainerEngine:
         self._health.close()
         self._supervisor.close()
         self._sessions.close()
+        await self._remover.close()

@@ -157,6 +157,7 @@ class Execs:
             stdin=request.attach_stdin,
             keys=detach.parse(request.detach_keys),
             on_detach=lambda: self._event(live, "exec_detach", state),
+            recorded=state.ended.wait,
         )
 
     async def _launch(

@@ -41,6 +41,7 @@ class Remover:
         self._volumes = volumes
         self._sessions = sessions
         self._stopper = stopper
+        self._sweeps: set[asyncio.Task[None]] = set()
         self.on_remove: list[Callable[[Live], None]] = []
 
     async def remove(self, live: Live, *, force: bool, volumes: bool, link: bool = False) -> None:
@@ -93,7 +94,14 @@ class Remover:
         for waiters in (live.removal, live.next_exit, live.next_stop):
             resolve(waiters, state.exit_code, state.error)
         if trash is not None or place.run.exists():
-            spawn(self._sweep(trash, place.run), name=f"sweep {live.id[:12]}")
+            sweep = spawn(self._sweep(trash, place.run), name=f"sweep {live.id[:12]}")
+            self._sweeps.add(sweep)
+            sweep.add_done_callback(self._sweeps.discard)
+
+    async def close(self) -> None:
+        """Finish deleting what was removed."""
+        if self._sweeps:
+            await asyncio.wait(set(self._sweeps), timeout=5.0)
 
     async def _sweep(self, *folders: Path | None) -> None:
         for folder in folders:

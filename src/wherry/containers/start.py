@@ -156,6 +156,7 @@ class Starter:
         )
         files = self._write_files(record, attachment, peers)
         covered = {str(mount.get("destination")) for mount in mounts}
+        shared = self._shared_memory(record, peers)
         spec = self._specs.build(
             SpecInputs(
                 record=record,
@@ -164,6 +165,7 @@ class Starter:
                 upper=place.upper,
                 network_namespace=attachment.namespace,
                 namespaces=_namespaces(record, peers),
+                shm_source=shared,
                 mounts=_in_depth_order(
                     [*(each for each in files if each["destination"] not in covered), *mounts]
                 ),
@@ -189,6 +191,26 @@ class Starter:
         await self._sessions.connect(live)
         await self._runtime.start(record.id, launch.runtime)
         return running
+
+    def _shared_memory(self, record: Record, peers: Mapping[str, Live]) -> str:
+        """Host directory behind /dev/shm, where containers share it; empty: their own."""
+        peer = peers.get("ipc")
+        if peer is not None:
+            mode = peer.record.host_config.ipc_mode
+            if mode == "host":
+                return "/dev/shm"
+            if mode != "shareable":
+                raise Conflict(
+                    f"cannot join IPC of container {peer.id}: non-shareable IPC (hint: use "
+                    "IpcMode:shareable for the donor container)"
+                )
+            return str(self._paths.container(peer.id).shm)
+        if record.host_config.ipc_mode != "shareable":
+            return ""
+        folder = self._paths.container(record.id).shm
+        folder.mkdir(mode=0o1777, parents=True, exist_ok=True)
+        folder.chmod(0o1777)
+        return str(folder)
 
     def _peers(self, record: Record) -> dict[str, Live]:
         """Containers whose namespaces are joined: mode ``container:REF`` -> a running one."""

@@ -46,6 +46,11 @@ class ContainerPaths:
         return self.run / "rootfs"
 
     @property
+    def shm(self) -> Path:
+        """Shared memory that other containers may join (IPC mode shareable)."""
+        return self.run / "shm"
+
+    @property
     def log(self) -> Path:
         """Current log segment; rotated ones are beside it as ``log.1``, ``log.2.gz`` ..."""
         return self.root / "log"
