@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from wherry.containers import inspect, wait
+from wherry.containers.archive import Archiver
 from wherry.containers.attach import Sessions
 from wherry.containers.book import Book, Live
 from wherry.containers.create import Creator
@@ -33,6 +34,8 @@ from wherry.containers.update import Updater
 from wherry.containers.watch import Supervisor
 from wherry.errors import Conflict, Invalid, NotModified, WherryError
 from wherry.images.service import Images
+from wherry.linux.namespaces import PrivateMounts
+from wherry.linux.syscalls import LinuxSyscalls
 from wherry.linux.tasks import spawn
 from wherry.runtime.port import Runtime
 from wherry.store.containers import ContainerTable
@@ -56,6 +59,7 @@ class ContainerEngine:
         events: EventSink,
         facts: HostFacts,
         specs: Specs,
+        namespaces: PrivateMounts | None = None,
     ) -> None:
         self._events = events
         self._facts = facts
@@ -85,6 +89,7 @@ class ContainerEngine:
         )
         self._execs = Execs(book, paths, runtime, specs)
         self._logs = Logs(book, paths)
+        self._archiver = Archiver(paths, images, namespaces or PrivateMounts(LinuxSyscalls()))
         self._looker = Looker(book, paths, images, runtime, networking)
         self._updater = Updater(book, runtime, specs, facts)
         self._reconciler = Reconciler(
@@ -250,6 +255,34 @@ class ContainerEngine:
 
     async def changes(self, ref: str) -> list[tuple[str, int]]:
         return await self._looker.changes(self._book.get(ref))
+
+    async def path_stat(self, ref: str, path: str) -> dict[str, Any]:
+        return await self._archiver.stat(self._book.get(ref), path)
+
+    async def archive(self, ref: str, path: str) -> tuple[dict[str, Any], AsyncIterator[bytes]]:
+        live = self._book.get(ref)
+        found = await self._archiver.get(live, path)
+        self._book.publish(live.record, "archive-path")
+        return found
+
+    async def extract(
+        self,
+        ref: str,
+        path: str,
+        stream: AsyncIterator[bytes],
+        *,
+        keep_kinds: bool = False,
+        copy_owner: bool = False,
+    ) -> None:
+        live = self._book.get(ref)
+        await self._archiver.put(live, path, stream, keep_kinds=keep_kinds, copy_owner=copy_owner)
+        self._book.publish(live.record, "extract-to-dir")
+
+    async def export(self, ref: str) -> AsyncIterator[bytes]:
+        live = self._book.get(ref)
+        stream = await self._archiver.export(live)
+        self._book.publish(live.record, "export")
+        return stream
 
     async def commit(
         self,

@@ -194,3 +194,27 @@ class Containers(Protocol):
 
     async def shutdown(self) -> None:
         """The daemon ends: leave containers running, end our own sessions and tasks."""
+
+
+class ContainerFiles(Protocol):
+    """Files in and out of containers, running or not."""
+
+    async def path_stat(self, ref: str, path: str) -> dict[str, Any]:
+        """name, size, mode (Go's), mtime, linkTarget of a path inside the container."""
+
+    async def archive(self, ref: str, path: str) -> tuple[dict[str, Any], AsyncIterator[bytes]]:
+        """The path's stat and a tar of it."""
+
+    async def extract(
+        self,
+        ref: str,
+        path: str,
+        stream: AsyncIterator[bytes],
+        *,
+        keep_kinds: bool = False,
+        copy_owner: bool = False,
+    ) -> None:
+        """Unpack a tar (plain or compressed) into a folder of the container."""
+
+    async def export(self, ref: str) -> AsyncIterator[bytes]:
+        """A tar of the root file system."""

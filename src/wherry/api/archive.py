@@ -1,0 +1,73 @@
+"""``/containers/{id}/archive`` and ``/export``: files in and out of containers."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from wherry.api.replies import empty
+from wherry.api.routing import Call, Router
+from wherry.containers.service import ContainerFiles
+from wherry.errors import Invalid
+
+_TAR = "application/x-tar"
+
+
+class ArchiveRoutes:
+    def __init__(self, files: ContainerFiles) -> None:
+        self._files = files
+
+    def register(self, router: Router) -> None:
+        router.add("HEAD", "/containers/{id}/archive", self.stat)
+        router.add("GET", "/containers/{id}/archive", self.get, streams=True)
+        router.add("PUT", "/containers/{id}/archive", self.put, streams=True)
+        router.add("GET", "/containers/{id}/export", self.export, streams=True)
+
+    async def stat(self, call: Call) -> web.StreamResponse:
+        found = await self._files.path_stat(call.path["id"], _path(call))
+        return web.Response(headers={**_stat_header(found), "Content-Type": _TAR})
+
+    async def get(self, call: Call) -> web.StreamResponse:
+        found, stream = await self._files.archive(call.path["id"], _path(call))
+        return await _send(call, stream, _stat_header(found))
+
+    async def put(self, call: Call) -> web.StreamResponse:
+        query = call.query
+        await self._files.extract(
+            call.path["id"],
+            _path(call),
+            call.request.content.iter_any(),
+            keep_kinds=query.flag("noOverwriteDirNonDir"),
+            copy_owner=query.flag("copyUIDGID"),
+        )
+        return empty(200)
+
+    async def export(self, call: Call) -> web.StreamResponse:
+        return await _send(call, await self._files.export(call.path["id"]), {})
+
+
+def _path(call: Call) -> str:
+    path = call.query.text("path")
+    if not path:
+        raise Invalid("bad parameter: path is required: name a file or folder of the container")
+    return path
+
+
+def _stat_header(found: dict[str, Any]) -> dict[str, str]:
+    encoded = base64.b64encode(msgspec.json.encode(found)).decode()
+    return {"X-Docker-Container-Path-Stat": encoded}
+
+
+async def _send(
+    call: Call, stream: AsyncIterator[bytes], headers: dict[str, str]
+) -> web.StreamResponse:
+    response = web.StreamResponse(headers={**headers, "Content-Type": _TAR})
+    await response.prepare(call.request)
+    async for chunk in stream:
+        await response.write(chunk)
+    await response.write_eof()
+    return response

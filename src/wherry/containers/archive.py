@@ -1,0 +1,308 @@
+"""Files in and out of containers, running or not: stat, archive, extract, export.
+
+A running container's files are reached through its first process's root, so that its mounts are
+seen as it sees them. A stopped one's layers, volumes and binds are mounted in a private mount
+namespace that lives as long as the operation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import posixpath
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from wherry.containers.book import Live
+from wherry.containers.layers import lower_dirs
+from wherry.containers.record import Record
+from wherry.containers.rootfiles import PutOptions, Root, archive, extract, path_stat
+from wherry.containers.transitions import Status
+from wherry.errors import Conflict, Forbidden, Invalid, NotFound
+from wherry.images.service import Images
+from wherry.images.worker.inflate import inflated
+from wherry.images.worker.stream import ForwardSource
+from wherry.linux.mounts import Overlay, mount_overlay
+from wherry.linux.namespaces import PrivateMounts
+from wherry.linux.syscalls import MS_BIND, MS_RDONLY, MS_REC, MS_REMOUNT, RESOLVE_IN_ROOT, Syscalls
+from wherry.linux.tasks import spawn
+from wherry.runtime import users
+from wherry.store.paths import Paths
+from wherry.wire.mounts import MountPoint
+
+_BUFFER = 256 * 1024
+_QUEUE = 8
+
+
+@dataclass
+class Opened:
+    """A container's root as a descriptor; ``keep`` holds the namespace of its mounts."""
+
+    root: Root
+    keep: int = -1
+
+    def close(self) -> None:
+        os.close(self.root.descriptor)
+        if self.keep >= 0:
+            os.close(self.keep)
+
+
+class Archiver:
+    def __init__(
+        self,
+        paths: Paths,
+        images: Images,
+        namespaces: PrivateMounts,
+    ) -> None:
+        self._paths = paths
+        self._images = images
+        self._namespaces = namespaces
+
+    async def stat(self, live: Live, path: str) -> dict[str, Any]:
+        """``X-Docker-Container-Path-Stat``. Raises ``NotFound``."""
+        path = absolute(path)
+        async with self._opened(live) as opened:
+            return await asyncio.to_thread(path_stat, opened.root, path)
+
+    async def get(self, live: Live, path: str) -> tuple[dict[str, Any], AsyncIterator[bytes]]:
+        """The path's stat and a tar of it, its first member named as the path's last part."""
+        path = absolute(path)
+        opened = await self._open(live)
+        try:
+            found = await asyncio.to_thread(path_stat, opened.root, path)
+        except BaseException:
+            opened.close()
+            raise
+        name = posixpath.basename(path.rstrip("/")) or "/"
+        return found, _stream(opened, lambda send: archive(opened.root, path, name, send))
+
+    async def export(self, live: Live) -> AsyncIterator[bytes]:
+        """A tar of the whole root file system, without what is mounted into it."""
+        opened = await self._open(live, mounts=False)
+        return _stream(opened, lambda send: archive(opened.root, "/", ".", send))
+
+    async def put(
+        self,
+        live: Live,
+        path: str,
+        stream: AsyncIterator[bytes],
+        *,
+        keep_kinds: bool,
+        copy_owner: bool,
+    ) -> None:
+        """Extract an archive into the folder ``path``.
+
+        Raises ``NotFound``, ``Invalid`` (not a folder, not a tar), ``Forbidden`` (read-only),
+        ``Exhausted``.
+        """
+        path = absolute(path)
+        self._check_writable(live.record, path)
+        options = PutOptions(self._owner(live.record) if copy_owner else None, keep_kinds)
+        loop = asyncio.get_running_loop()
+
+        def work(root: Root) -> None:
+            pulled = _pulled(stream, loop)
+            source = ForwardSource(inflated(lambda size: next(pulled, b""))[1])
+            extract(root, path, source, options)
+            source.drain()
+
+        # A stopped container must not start while its writable layer is mounted here.
+        alone = contextlib.nullcontext() if live.running else live.lock
+        async with alone, self._opened(live, write=True) as opened:
+            await _uninterrupted(lambda: work(opened.root))
+
+    def _owner(self, record: Record) -> tuple[int, int]:
+        """The container's user, for ``copyUIDGID``."""
+        lower = lower_dirs(self._paths, self._images, record)
+        upper = self._paths.container(record.id).upper
+        user = users.resolve(
+            record.config.user,
+            users.read_in_layers(lower, upper, "/etc/passwd"),
+            users.read_in_layers(lower, upper, "/etc/group"),
+            None,
+        )
+        return user.uid, user.gid
+
+    def _check_writable(self, record: Record, path: str) -> None:
+        point = _mount_at(record.mount_points, path)
+        if point is not None:
+            if not point.rw:
+                raise Forbidden("mounted volume is marked read-only")
+        elif record.host_config.readonly_rootfs:
+            raise Forbidden("container rootfs is marked read-only")
+
+    @contextlib.asynccontextmanager
+    async def _opened(self, live: Live, *, write: bool = False) -> AsyncIterator[Opened]:
+        opened = await self._open(live, write=write)
+        try:
+            yield opened
+        finally:
+            opened.close()
+
+    async def _open(self, live: Live, *, write: bool = False, mounts: bool = True) -> Opened:
+        record = live.record
+        if record.status in (Status.REMOVING, Status.DEAD):
+            raise Conflict(f"container {record.id} is marked for removal")
+        running = live.running
+        if running is not None and mounts:
+            try:
+                descriptor = os.open(
+                    f"/proc/{running.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+                )
+            except OSError:
+                pass  # it has just ended: its layers are still there
+            else:
+                return Opened(Root(descriptor, self._namespaces.calls, record.name))
+        place = self._paths.container(record.id)
+        lower = lower_dirs(self._paths, self._images, record)
+        if not write or running is not None:
+            lower = [str(place.upper), *lower]
+        overlay = Overlay(
+            lower=lower,
+            upper=str(place.upper) if write and running is None else None,
+            work=str(place.work) if write and running is None else None,
+            target=str(self._paths.mounts),
+        )
+        points = record.mount_points if mounts else ()
+        calls = self._namespaces.calls
+        return await self._namespaces.run(
+            lambda: _mounted(calls, overlay, points, record.name), abandon=Opened.close
+        )
+
+
+def absolute(path: str) -> str:
+    """A path of the request, from the root; a trailing ``/`` or ``/.`` keeps its meaning."""
+    if not path:
+        raise Invalid("bad parameter: path cannot be empty")
+    if "\0" in path:
+        raise Invalid("path must not contain a null byte")
+    trailing = path.endswith(("/", "/.")) or path == "."
+    clean = posixpath.normpath("/" + path.lstrip("/"))
+    return clean + "/" if trailing and clean != "/" else clean
+
+
+def _mount_at(points: Sequence[MountPoint], path: str) -> MountPoint | None:
+    """The mount that ``path`` lies in, the deepest one."""
+    found: MountPoint | None = None
+    for point in points:
+        base = point.destination.rstrip("/")
+        if (path.rstrip("/") + "/").startswith(base + "/") and (
+            found is None or len(base) > len(found.destination)
+        ):
+            found = point
+    return found
+
+
+def _mounted(calls: Syscalls, overlay: Overlay, points: Sequence[MountPoint], name: str) -> Opened:
+    """In a private namespace: stack the layers, bind what is mounted, open the root."""
+    mount_overlay(calls, overlay)
+    descriptor = os.open(overlay.target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for point in points:
+            if point.type in ("bind", "volume") and point.source:
+                _bind(calls, descriptor, point)
+        keep = os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return Opened(Root(descriptor, calls, name), keep)
+
+
+def _bind(calls: Syscalls, root: int, point: MountPoint) -> None:
+    """Bind a source where the container has it; a mount point not made yet is left out."""
+    try:
+        at = calls.openat2(root, point.destination, os.O_PATH | os.O_CLOEXEC, 0, RESOLVE_IN_ROOT)
+    except OSError:
+        return
+    try:
+        target = f"/proc/self/fd/{at}"
+        calls.mount(point.source, target, None, MS_BIND | MS_REC, None)
+        if not point.rw:
+            seen = calls.openat2(
+                root, point.destination, os.O_PATH | os.O_CLOEXEC, 0, RESOLVE_IN_ROOT
+            )
+            try:
+                flags = MS_BIND | MS_REMOUNT | MS_RDONLY
+                calls.mount(None, f"/proc/self/fd/{seen}", None, flags, None)
+            finally:
+                os.close(seen)
+    except OSError as error:
+        raise NotFound(f"cannot mount {point.source} at {point.destination}: {error}") from error
+    finally:
+        os.close(at)
+
+
+class _Gone(Exception):
+    """The receiver of a stream has gone; the thread that makes it ends."""
+
+
+async def _stream(
+    opened: Opened, work: Callable[[Callable[[bytes], None]], None]
+) -> AsyncIterator[bytes]:
+    """What ``work`` sends, from a thread, a few pieces ahead; closes ``opened`` at the end."""
+    loop = asyncio.get_running_loop()
+    queue: asyncio.Queue[bytes | BaseException | None] = asyncio.Queue(_QUEUE)
+    gone = False
+    buffer = bytearray()
+
+    def put(item: bytes | BaseException | None) -> None:
+        asyncio.run_coroutine_threadsafe(queue.put(item), loop).result()
+
+    def send(data: bytes) -> None:
+        if gone:
+            raise _Gone
+        buffer.extend(data)
+        if len(buffer) >= _BUFFER:
+            put(bytes(buffer))
+            buffer.clear()
+
+    def body() -> None:
+        try:
+            work(send)
+            if buffer:
+                put(bytes(buffer))
+            put(None)
+        except _Gone:
+            pass
+        except Exception as error:
+            put(error)
+        finally:
+            opened.close()
+
+    thread = loop.run_in_executor(None, body)
+    try:
+        while (item := await queue.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        gone = True
+        while not thread.done():
+            with contextlib.suppress(asyncio.QueueEmpty):
+                queue.get_nowait()
+            await asyncio.wait({thread}, timeout=0.01)
+
+
+def _pulled(stream: AsyncIterator[bytes], loop: asyncio.AbstractEventLoop) -> Iterator[bytes]:
+    """The stream's chunks for a thread that may wait for them."""
+
+    async def following() -> bytes:
+        async for chunk in stream:
+            if chunk:
+                return chunk
+        return b""
+
+    while chunk := asyncio.run_coroutine_threadsafe(following(), loop).result():
+        yield chunk
+
+
+async def _uninterrupted(work: Callable[[], None]) -> None:
+    """Run in a thread; a cancelled caller waits until the thread has let go of the files."""
+    task = spawn(asyncio.to_thread(work), name="extract into a container")
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
