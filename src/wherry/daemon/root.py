@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from wherry.api import missing
+from wherry.api.archive import ArchiveRoutes
 from wherry.api.containers import ContainerRoutes
 from wherry.api.events import EventRoutes
 from wherry.api.routing import Router
@@ -80,6 +81,7 @@ class WherryEngine:
 
     async def stop(self) -> None:
         await self._containers.shutdown()
+        self._images.close()
 
 
 async def build(live: Live, database: Database, events: EventBus, identity: str) -> WherryEngine:
@@ -140,6 +142,7 @@ async def build(live: Live, database: Database, events: EventBus, identity: str)
         EventRoutes(events),
         ContainerRoutes(containers),
         StreamRoutes(containers),
+        ArchiveRoutes(containers),
         VolumeRoutes(volume_service),
     ]
     return WherryEngine(images, containers, groups)
@@ -161,7 +164,7 @@ def _container_facts(
 
 
 def _storage(images: ImageEngine) -> tuple[tuple[str, str], ...]:
-    return (("Layer back end", "directory"), ("Containers", "overlayfs"))
+    return (("Layer back end", images.layer_backend()), ("Containers", "overlayfs"))
 
 
 def _runtimes(config: Config) -> Mapping[str, str]:
