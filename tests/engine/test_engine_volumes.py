@@ -39,7 +39,7 @@ class House:
         self.upper = root / "upper"
         self.image.mkdir()
         self.upper.mkdir()
-        self.service, self.mounts = build(
+        self.service, self.archive, self.mounts = build(
             self.database,
             self.paths,
             PrivateMounts(self.calls),

@@ -12,7 +12,7 @@ from wherry.linux.syscalls import RecordingSyscalls
 from wherry.store.database import Database
 from wherry.store.paths import Paths
 from wherry.store.volumes import POPULATING, READY, REMOVING, VolumeRow
-from wherry.volumes import ContainerVolumes, VolumeService, build
+from wherry.volumes import ContainerVolumes, VolumeArchive, VolumeService, build
 from wherry.volumes.locks import KeyedLocks
 from wherry.wire.container import HostConfig, Mount, VolumeOptions
 from wherry.wire.mounts import MountPoint, MountRequest, RootView
@@ -37,9 +37,9 @@ class House:
         self.calls = RecordingSyscalls()
         self.peers: dict[str, list[MountPoint]] = {}
         self.database = Database(self.paths.database)
-        self.service, self.mounts = self.open()
+        self.service, self.archive, self.mounts = self.open()
 
-    def open(self) -> tuple[VolumeService, ContainerVolumes]:
+    def open(self) -> tuple[VolumeService, VolumeArchive, ContainerVolumes]:
         return build(
             self.database,
             self.paths,
@@ -370,6 +370,6 @@ async def test_locks_exclude_and_vanish() -> None:
 def test_rows_survive_reopening(house: House) -> None:
     row = VolumeRow("1", "x1", "local", 5, {"size": "1"}, {"l": "v"}, 1, "image")
     house.service.table.add(row)
-    again, _ = house.open()
+    again, _, _ = house.open()
     assert again.table.by_name("x1") == row
     assert again.table.by_id("1") == row

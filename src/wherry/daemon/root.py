@@ -13,6 +13,7 @@ from wherry.api.events import EventRoutes
 from wherry.api.routing import Router
 from wherry.api.streams import StreamRoutes
 from wherry.api.system import SystemRoutes
+from wherry.api.volume_archive import VolumeArchiveRoutes
 from wherry.api.volumes import VolumeRoutes
 from wherry.containers.engine import ContainerEngine
 from wherry.containers.facts import HostFacts as ContainerFacts
@@ -99,7 +100,7 @@ async def build(live: Live, database: Database, events: EventBus, identity: str)
     )
     peers = _Peers()
     images = ImageEngine(database, paths, events, peers)
-    volume_service, volumes = build_volumes(
+    volume_service, volume_archive, volumes = build_volumes(
         database,
         paths,
         PrivateMounts(calls, hide=hidden_mounts()),
@@ -144,6 +145,7 @@ async def build(live: Live, database: Database, events: EventBus, identity: str)
         StreamRoutes(containers),
         ArchiveRoutes(containers),
         VolumeRoutes(volume_service),
+        VolumeArchiveRoutes(volume_archive),
     ]
     return WherryEngine(images, containers, groups)
 

@@ -17,6 +17,8 @@ from wherry.store.database import Database
 READY = "ready"
 REMOVING = "removing"
 """The user's word to remove was given; start-up finishes it."""
+MAKING = "making"
+"""Being filled by an operation; nobody sees it, and start-up removes it."""
 POPULATING = "populating"
 """Image content is being copied in; what is there after a crash is a part of it."""
 
@@ -25,7 +27,7 @@ POPULATING = "populating"
 class VolumeRow:
     """``backing``: '' a directory, ``image`` a loop-mounted file, ``quota`` a project quota,
     ``mount`` a file system that the options name. ``size_limit``: bytes, 0 for none.
-    ``state``: one of the words above, or ``restoring:<snapshot>``."""
+    ``state``: one of the words above."""
 
     id: str
     name: str
@@ -36,6 +38,11 @@ class VolumeRow:
     size_limit: int = 0
     backing: str = ""
     state: str = READY
+
+    @property
+    def hidden(self) -> bool:
+        """Not there for anybody: it is going, or not yet whole."""
+        return self.state in (REMOVING, MAKING)
 
 
 def _row(row: sqlite3.Row) -> VolumeRow:

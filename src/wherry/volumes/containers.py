@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from wherry.errors import Conflict, Internal, Invalid, NotFound, WherryError
-from wherry.store.volumes import POPULATING, READY, REMOVING, VolumeRow
+from wherry.store.volumes import POPULATING, READY, VolumeRow
 from wherry.volumes import files, points, spec
+from wherry.volumes.archive import VolumeArchive
 from wherry.volumes.copyup import CopyUp
 from wherry.volumes.hostmounts import HostMounts
 from wherry.volumes.local import TRASH
@@ -29,9 +30,15 @@ class ContainerVolumes:
     """``peers`` gives other containers' mount points, for ``--volumes-from``."""
 
     def __init__(
-        self, service: VolumeService, peers: Peers, copy_up: CopyUp, host: HostMounts
+        self,
+        service: VolumeService,
+        archive: VolumeArchive,
+        peers: Peers,
+        copy_up: CopyUp,
+        host: HostMounts,
     ) -> None:
         self._service = service
+        self._archive = archive
         self._peers = peers
         self._copy_up = copy_up
         self._host = host
@@ -189,7 +196,7 @@ class ContainerVolumes:
     def _row(self, point: MountPoint) -> VolumeRow:
         table = self._service.table
         row = table.by_id(str(point.extra.get("volume_id", ""))) or table.by_name(point.name)
-        if row is None or row.state == REMOVING:
+        if row is None or row.hidden:
             raise NotFound(f"get {point.name}: no such volume")
         return row
 
@@ -255,12 +262,13 @@ class ContainerVolumes:
             except (WherryError, OSError) as error:
                 _log.warning("volume %s: %s", row.name, error)
         await self._sweep()
+        await self._archive.sweep()
         await self._host.keep_only(running)
 
     async def _settle(self, row: VolumeRow) -> None:
         table = self._service.table
         driver = self._service.driver_of(row)
-        if row.state == REMOVING:
+        if row.hidden:
             await driver.remove(row)
             table.delete(row.id)
             return

@@ -94,6 +94,11 @@ def assign(directory: Path, project: int, size: int) -> None:
         raise Internal(f"cannot set the quota of {directory}: {error}") from error
 
 
+def join(directory: Path, project: int) -> None:
+    """Put an empty directory into a project that has its limit already. Raises ``OSError``."""
+    _set_project(directory, project)
+
+
 def _set_project(directory: Path, project: int) -> None:
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -42,7 +42,7 @@ class VolumeService:
     def get(self, name: str, operation: str = "get") -> VolumeRow:
         """``NotFound``: "get x: no such volume"."""
         row = self.table.by_name(name)
-        if row is None or row.state == REMOVING:
+        if row is None or row.hidden:
             raise NotFound(f"{operation} {name}: no such volume")
         return row
 
@@ -91,14 +91,14 @@ class VolumeService:
         labels: Mapping[str, str] | None,
     ) -> tuple[VolumeRow, bool]:
         row = self.table.by_name(name)
-        if row is not None and row.state != REMOVING:
+        if row is not None and not row.hidden:
             if driver_name and row.driver != driver_name:
                 raise Conflict(
                     f"driver '{row.driver}' already has volume '{name}': volume name must be unique"
                 )
             return row, False
         if row is not None:
-            raise Conflict(f"volume {name} is being removed")
+            raise Conflict(f"volume {name} is being made or removed")
         if (driver_name or LOCAL) == LOCAL:
             volume_name(name)
         driver = self.drivers.get(driver_name or LOCAL)
@@ -194,7 +194,7 @@ class VolumeService:
 
     async def inspect(self, name: str) -> dict[str, Any]:
         row = self.table.by_name(name)
-        if row is None or row.state == REMOVING:
+        if row is None or row.hidden:
             found = await self.drivers.find(name)
             if found is None:
                 raise NotFound(f"get {name}: no such volume")
@@ -207,7 +207,7 @@ class VolumeService:
         return [
             row
             for row in rows
-            if row.state != REMOVING
+            if not row.hidden
             and (dangling is None or dangling is (row.id not in counts))
             and filters.exact("driver", row.driver)
             and filters.search("name", row.name)
@@ -259,7 +259,7 @@ class VolumeService:
 
     async def disk_usage(self) -> list[dict[str, Any]]:
         """Volumes of the local driver with ``UsageData``."""
-        rows = [row for row in self.table.all() if row.driver == LOCAL and row.state != REMOVING]
+        rows = [row for row in self.table.all() if row.driver == LOCAL and not row.hidden]
         return [await self.render(row, usage=True) for row in rows]
 
     async def update(

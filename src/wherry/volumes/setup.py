@@ -6,6 +6,7 @@ from wherry.linux.namespaces import PrivateMounts
 from wherry.store.database import Database
 from wherry.store.paths import Paths
 from wherry.store.volumes import VolumeTable
+from wherry.volumes.archive import VolumeArchive
 from wherry.volumes.containers import ContainerVolumes
 from wherry.volumes.copyup import CopyUp
 from wherry.volumes.hostmounts import HostMounts, ImageLayers
@@ -24,8 +25,8 @@ def build(
     *,
     images: ImageLayers | None = None,
     plugins: Plugins | None = None,
-) -> tuple[VolumeService, ContainerVolumes]:
-    """The service for the API, and the port for the life cycle.
+) -> tuple[VolumeService, VolumeArchive, ContainerVolumes]:
+    """The service and what goes beyond Docker, for the API, and the port for the life cycle.
 
     ``peers``: mount points of a container by its reference; ``images``: layer directories of an
     image by its reference, topmost first. Call ``ContainerVolumes.adopt`` at start-up, when
@@ -33,10 +34,12 @@ def build(
     """
     local = LocalDriver(paths, private.calls)
     service = VolumeService(VolumeTable(database), Drivers(local, plugins), events)
+    archive = VolumeArchive(service)
     mounts = ContainerVolumes(
         service,
+        archive,
         peers,
         CopyUp(private, paths.mounts / ".look"),
         HostMounts(paths, private.calls, images),
     )
-    return service, mounts
+    return service, archive, mounts

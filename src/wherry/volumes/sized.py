@@ -23,16 +23,21 @@ async def make(folder: Path, data: Path, size: int) -> str:
     if quota.available(data):
         quota.assign(data, quota.free_project(data), size)
         return "quota"
+    image = folder / IMAGE
+    if not image.exists():
+        await make_image(image, size)
+    return "image"
+
+
+async def make_image(image: Path, size: int) -> None:
+    """A sparse file with an empty file system; appears whole or not at all."""
     maker = shutil.which("mkfs.ext4", path=_search_path())
     if maker is None:
         raise NotImplementedYet(
             "a volume with a size needs project quota on the file system of the data root, or "
             "mkfs.ext4 (package e2fsprogs), and this host has neither"
         )
-    image = folder / IMAGE
-    if image.exists():
-        return "image"
-    partial = folder / (IMAGE + ".partial")
+    partial = image.with_name(image.name + ".partial")
     try:
         with partial.open("wb") as file:
             file.truncate(_rounded(size))
@@ -53,7 +58,6 @@ async def make(folder: Path, data: Path, size: int) -> str:
     )
     await _drop_lost_and_found(partial)
     partial.rename(image)
-    return "image"
 
 
 def _search_path() -> str:
@@ -76,15 +80,19 @@ async def _drop_lost_and_found(image: Path) -> None:
 
 
 async def mount_image(folder: Path, data: Path, name: str) -> None:
-    """Mount the image on the data directory with a loop device that goes with the mount."""
+    await mount_file(folder / IMAGE, data, name)
+
+
+async def mount_file(image: Path, target: Path, name: str) -> None:
+    """Mount an image with a loop device that goes with the mount."""
     await files.command(
         "mount",
         "-o",
         "loop,noatime,nosuid,nodev",
         "-t",
         "ext4",
-        str(folder / IMAGE),
-        str(data),
+        str(image),
+        str(target),
         what=f"mounting volume {name}",
     )
 

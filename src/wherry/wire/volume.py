@@ -23,3 +23,11 @@ class VolumeUpdate(Wire):
     size: int | None = None
     labels: dict[str, str] | None = None
     remove_labels: list[str] | None = None
+
+
+class VolumeClone(Wire):
+    """``POST /wherry/volumes/{name}/clone``, beyond Docker. ``name``: of the new volume."""
+
+    name: str | None = None
+    driver_opts: dict[str, str] | None = None
+    labels: dict[str, str] | None = None

@@ -1,0 +1,358 @@
+"""Beyond Docker: export and import as tar, clone, snapshots.
+
+New content is always made aside and put in place in one step (a directory swap, or the rename of
+a disk image), so that a volume has its old content or its new one, whatever happens between.
+Operations that replace or copy need a volume that nobody has mounted; export does not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import shutil
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from wherry.errors import Conflict, Internal, Invalid, NotFound, WherryError
+from wherry.linux.exchange import exchange
+from wherry.store.volumes import MAKING, READY, VolumeRow
+from wherry.volumes import files, quota, sized
+from wherry.volumes.ports import LOCAL
+from wherry.volumes.service import VolumeService
+from wherry.volumes.spec import volume_name
+from wherry.wire.durations import rfc3339
+
+ASIDE = ".new-"
+SNAPSHOTS = "snapshots"
+_SNAPSHOT = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")
+_CHUNK = 1 << 18
+_COMPRESSION = (
+    (b"\x1f\x8b", "--gzip"),
+    (b"\x28\xb5\x2f\xfd", "--zstd"),
+    (b"\xfd7zXZ\x00", "--xz"),
+    (b"BZh", "--bzip2"),
+)
+_TAR = ("tar", "--numeric-owner", "--xattrs", "--xattrs-include=*", "--acls")
+
+
+class VolumeArchive:
+    def __init__(self, service: VolumeService) -> None:
+        self._service = service
+
+    def _local(self, name: str) -> VolumeRow:
+        row = self._service.get(name)
+        if row.driver != LOCAL:
+            raise Invalid(f"volume {name} belongs to driver {row.driver}, which cannot do this")
+        return row
+
+    def _still(self, row: VolumeRow, operation: str) -> None:
+        holders = self._service.table.holders(row.id)
+        if holders:
+            raise Conflict(
+                f"{operation} {row.name}: volume is in use by running containers - "
+                f"[{', '.join(holders)}]: stop them first"
+            )
+
+    async def export(self, name: str) -> AsyncGenerator[bytes, None]:
+        """The volume as a tar stream. With running users it is what tar saw while it read."""
+        row = self._service.get(name)
+        async with self._service.lock(name):
+            opened = self._service.opened(row)
+            path = await opened.__aenter__()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *_TAR,
+                "--sparse",
+                "--warning=no-file-changed",
+                "-C",
+                path,
+                "-cf",
+                "-",
+                ".",
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                limit=_CHUNK,
+            )
+            try:
+                assert process.stdout is not None
+                assert process.stderr is not None
+                while chunk := await process.stdout.read(_CHUNK):
+                    yield chunk
+                errors = await process.stderr.read()
+                # 1: a file changed while it was read, which a volume in use may do
+                if await process.wait() not in (0, 1):
+                    raise files.failure(f"exporting volume {name}", errors)
+            finally:
+                if process.returncode is None:
+                    process.kill()
+                    await process.wait()
+        finally:
+            async with self._service.lock(name):
+                await opened.__aexit__(None, None, None)
+
+    async def load(self, name: str, stream: AsyncIterator[bytes], *, overwrite: bool) -> None:
+        """Fill a volume from a tar stream (plain, gzip, zstd, xz, bzip2).
+
+        ``Conflict`` when it holds data and ``overwrite`` is not set, or while it is mounted. The
+        stream is unpacked into a new directory, so that links in the volume lead nowhere.
+        """
+        async with self._service.lock(name):
+            row = self._local(name)
+            self._still(row, "import")
+            async with self._service.opened(row) as path:
+                full = not files.is_empty(path)
+            if full and not overwrite:
+                raise Conflict(f"import {name}: the volume is not empty (overwrite=true replaces)")
+            async with self._replacement(row) as aside:
+                await _unpack(stream, aside, name)
+
+    @asynccontextmanager
+    async def _replacement(self, row: VolumeRow) -> AsyncIterator[Path]:
+        """An empty place of the volume's kind; on success it becomes the volume's content."""
+        local = self._service.drivers.local
+        folder, data = local.folder(row), local.data(row)
+        aside = folder / f"{ASIDE}{secrets.token_hex(6)}"
+        if row.backing == "mount":
+            raise Invalid(f"volume {row.name} is a file system of the host: use its own means")
+        try:
+            aside.mkdir(mode=0o755)
+            shutil.copystat(data, aside)
+            if row.backing == "quota":
+                quota.join(aside, quota.project_of(data))
+            if row.backing == "image":
+                await self._fill_image(row, folder, aside)
+            else:
+                yield aside
+                await asyncio.to_thread(exchange, aside, data)
+                await files.remove_tree(aside)
+                return
+            image = aside.with_suffix(".img")
+            try:
+                yield aside
+            finally:
+                await files.command("umount", str(aside), what="unmounting the new content")
+            image.rename(folder / sized.IMAGE)
+            await files.remove_tree(aside)
+        except OSError as error:
+            raise Internal(f"cannot replace the content of volume {row.name}: {error}") from error
+        finally:
+            aside.with_suffix(".img").unlink(missing_ok=True)
+            if aside.exists():
+                await files.remove_tree(aside)
+
+    async def _fill_image(self, row: VolumeRow, folder: Path, aside: Path) -> None:
+        image = aside.with_suffix(".img")
+        await sized.make_image(image, row.size_limit)
+        await sized.mount_file(image, aside, row.name)
+
+    async def clone(
+        self,
+        name: str,
+        new_name: str,
+        options: Mapping[str, str] | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """A new volume with the same content, blocks shared where the file system can.
+
+        ``options``: of the new volume, by default the old one's (not those that name a device).
+        """
+        volume_name(new_name)
+        first, second = sorted((name, new_name))
+        if first == second or self._service.table.by_name(new_name) is not None:
+            raise Conflict(f"volume name must be unique: {new_name}")
+        async with self._service.lock(first), self._service.lock(second):
+            row = self._service.get(name)
+            self._still(row, "clone")
+            size = {"size": row.options["size"]} if "size" in row.options else {}
+            wanted = VolumeRow(
+                id=secrets.token_hex(16),
+                name=new_name,
+                driver=LOCAL,
+                created_ns=time.time_ns(),
+                options=size if options is None else dict(options),
+                labels=row.labels if labels is None else dict(labels),
+            )
+            made = await self._service.drivers.local.create(replace(wanted, state=MAKING))
+            self._service.table.add(made)
+            try:
+                async with (
+                    self._service.opened(row) as source,
+                    self._service.opened(made) as target,
+                ):
+                    await files.copy_tree(source, target)
+            except BaseException:
+                await self._service.drivers.local.remove(made)
+                self._service.table.delete(made.id)
+                raise
+            self._service.table.set_state(made.id, READY)
+            made = replace(made, state=READY)
+            self._service.publish(made, "create", clonedFrom=name)
+            return await self._service.render(made)
+
+    def _shelf(self, row: VolumeRow) -> Path:
+        return self._service.drivers.local.folder(row) / SNAPSHOTS
+
+    def snapshots(self, name: str) -> list[dict[str, Any]]:
+        """``[{"Name", "CreatedAt"}]``, oldest first."""
+        shelf = self._shelf(self._local(name))
+        found = []
+        for each in shelf.iterdir() if shelf.is_dir() else ():
+            if _SNAPSHOT.fullmatch(each.name) and not each.name.endswith(".partial"):
+                found.append((each.stat().st_mtime_ns, each.name))
+        return [{"Name": each, "CreatedAt": rfc3339(when)} for when, each in sorted(found)]
+
+    async def snapshot(self, name: str, label: str) -> dict[str, Any]:
+        """Keep the present content under ``label``."""
+        if not _SNAPSHOT.fullmatch(label) or label.endswith(".partial"):
+            raise Invalid(f"invalid snapshot name: '{label}'")
+        async with self._service.lock(name):
+            row = self._local(name)
+            self._still(row, "snapshot")
+            if row.backing == "mount":
+                raise Invalid(f"volume {name} is a file system of the host: use its own means")
+            shelf = self._shelf(row)
+            place, partial = shelf / label, shelf / f"{label}.partial"
+            if place.exists():
+                raise Conflict(f"snapshot name must be unique: {label}")
+            shelf.mkdir(mode=0o700, exist_ok=True)
+            await files.remove_tree(partial)
+            partial.mkdir(mode=0o700)
+            try:
+                await self._keep(row, partial)
+                partial.rename(place)
+            except BaseException:
+                await files.remove_tree(partial)
+                raise
+            self._service.publish(row, "snapshot", snapshot=label)
+        return next(each for each in self.snapshots(name) if each["Name"] == label)
+
+    async def _keep(self, row: VolumeRow, place: Path) -> None:
+        local = self._service.drivers.local
+        if row.backing == "image":
+            await _copy_file(local.folder(row) / sized.IMAGE, place / sized.IMAGE)
+            return
+        (place / "_data").mkdir()
+        await files.copy_tree(local.data(row), place / "_data")
+
+    async def restore(self, name: str, label: str) -> None:
+        """Make the content what it was at the snapshot, which stays."""
+        async with self._service.lock(name):
+            row = self._local(name)
+            self._still(row, "restore")
+            place = self._snapshot_of(row, label)
+            if row.backing == "image":
+                folder = self._service.drivers.local.folder(row)
+                copied = folder / f"{ASIDE}{secrets.token_hex(6)}.img"
+                try:
+                    await _copy_file(place / sized.IMAGE, copied)
+                    copied.rename(folder / sized.IMAGE)
+                finally:
+                    copied.unlink(missing_ok=True)
+                size = (folder / sized.IMAGE).stat().st_size
+                self._service.table.set_size(row.id, size, {**row.options, "size": str(size)})
+            else:
+                async with self._replacement(row) as aside:
+                    await files.copy_tree(place / "_data", aside)
+            self._service.publish(row, "restore", snapshot=label)
+
+    def _snapshot_of(self, row: VolumeRow, label: str) -> Path:
+        place = self._shelf(row) / label
+        if not _SNAPSHOT.fullmatch(label) or not place.is_dir():
+            raise NotFound(f"volume {row.name} has no snapshot {label}")
+        return place
+
+    async def drop_snapshot(self, name: str, label: str) -> None:
+        async with self._service.lock(name):
+            place = self._snapshot_of(self._local(name), label)
+            partial = place.with_name(f"{label}.partial")
+            await files.remove_tree(partial)
+            place.rename(partial)
+            await files.remove_tree(partial)
+
+    async def sweep(self) -> None:
+        """Start-up: remove what an interrupted operation left aside."""
+        for folder in self._service.drivers.local.folders():
+            shelf = folder / SNAPSHOTS
+            left = [*folder.glob(f"{ASIDE}*"), *shelf.glob("*.partial"), *folder.glob("*.partial")]
+            for each in left:
+                try:
+                    if each.is_dir():
+                        await files.remove_tree(each)
+                    else:
+                        each.unlink()
+                except (OSError, WherryError):
+                    continue
+
+
+async def _copy_file(source: Path, target: Path) -> None:
+    words = ("cp", "--reflink=auto", "--sparse=always", "--", str(source), str(target))
+    await files.command(*words, what=f"copying {source.name}")
+
+
+async def _unpack(stream: AsyncIterator[bytes], into: Path, name: str) -> None:
+    """tar in a child process; what is no tar is ``Invalid``."""
+    head = b""
+    async for chunk in stream:
+        head += chunk
+        if len(head) >= 6:
+            break
+    if not head:
+        raise Invalid(f"import {name}: the stream is empty")
+    packed = [flag for magic, flag in _COMPRESSION if head.startswith(magic)]
+    process = await asyncio.create_subprocess_exec(
+        *_TAR,
+        *packed,
+        "--delay-directory-restore",
+        "-p",
+        "-C",
+        str(into),
+        "-xf",
+        "-",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stderr is not None
+    try:
+        errors = await _feed(process, head, stream)
+        await process.wait()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode:
+        error = files.failure(f"import {name}", errors)
+        raise error if not isinstance(error, Internal) else Invalid(error.message)
+
+
+async def _feed(
+    process: asyncio.subprocess.Process, head: bytes, stream: AsyncIterator[bytes]
+) -> bytes:
+    """Write everything to the child while its errors are read; returns them."""
+    assert process.stdin is not None
+    assert process.stderr is not None
+    stdin, stderr = process.stdin, process.stderr
+
+    async def write() -> None:
+        try:
+            stdin.write(head)
+            await stdin.drain()
+            async for chunk in stream:
+                stdin.write(chunk)
+                await stdin.drain()
+        except (BrokenPipeError, ConnectionResetError):
+            async for _ in stream:
+                pass
+        finally:
+            stdin.close()
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(write())
+        reader = group.create_task(stderr.read())
+    return reader.result()
