@@ -294,7 +294,10 @@ def csv_fields(word: str) -> list[str]:
     """One line of CSV: ``a,"b,c",d`` has three fields."""
     import csv
 
-    rows = list(csv.reader([word], strict=True))
+    try:
+        rows = list(csv.reader([word], strict=True))
+    except csv.Error as error:
+        raise ValueError(f"parse error: {error}") from None
     return rows[0] if rows else []
 
 
