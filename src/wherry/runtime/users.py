@@ -7,16 +7,23 @@ Pure but for ``read_in_root``. Rules and messages: moby ``daemon/oci_linux.go`` 
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from wherry.errors import Invalid
-from wherry.linux.syscalls import RESOLVE_IN_ROOT, LinuxSyscalls, Syscalls
+from wherry.linux.syscalls import (
+    RESOLVE_BENEATH,
+    RESOLVE_IN_ROOT,
+    RESOLVE_NO_SYMLINKS,
+    LinuxSyscalls,
+    Syscalls,
+)
 
 _MOST = (1 << 31) - 1
 _LARGEST_FILE = 16 << 20
+_MOST_LINKS = 40
 
 
 @dataclass(frozen=True)
@@ -158,56 +165,104 @@ def read_in_root(root: Path | str, path: str, calls: Syscalls | None = None) -> 
         return ""
     finally:
         os.close(top)
+    return _read_regular(fd)
+
+
+def _read_regular(fd: int) -> str:
+    """Text of a descriptor (closed here); empty for what is no regular file."""
     try:
         with os.fdopen(fd, "rb") as file:
-            if not _is_regular(file.fileno()):
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 return ""
             return file.read(_LARGEST_FILE).decode("utf-8", "replace")
     except OSError:
         return ""
 
 
-def _is_regular(fd: int) -> bool:
-    return (os.fstat(fd).st_mode & 0o170000) == 0o100000
+def read_in_layers(
+    lower: Sequence[str], upper: Path | None, path: str, calls: Syscalls | None = None
+) -> str:
+    """The file as the stack of layers shows it, without mounting anything; topmost first.
 
-
-def read_in_layers(lower: Sequence[str], upper: Path | None, path: str) -> str:
-    """The file as the stack of layers shows it, without mounting; topmost first.
-
-    Follows no links between layers: a link that leaves its own layer reads as empty, and a
-    whiteout (a character device 0:0) hides what is below. Use the mounted root where there is
-    one.
+    Whiteouts, opaque directories and links (also from one layer into another) are followed as
+    overlayfs does. Empty when there is none.
     """
-    for layer in [str(upper)] if upper is not None else []:
-        found = _in_layer(layer, path)
-        if found is not None:
-            return found
-    for layer in lower:
-        found = _in_layer(layer, path)
-        if found is not None:
-            return found
-    return ""
+    layers = [*([str(upper)] if upper is not None else []), *lower]
+    found = locate(layers, path)
+    if found is None:
+        return ""
+    layer, inside = found
+    kernel = calls or LinuxSyscalls()
+    try:
+        top = os.open(layer, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        fd = kernel.openat2(
+            top,
+            inside,
+            os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY,
+            resolve=RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS,
+        )
+    except OSError:
+        return ""
+    finally:
+        os.close(top)
+    return _read_regular(fd)
 
 
-def _in_layer(layer: str, path: str) -> str | None:
-    """The text; "" when the layer hides it; None when the layer does not speak of it."""
-    parts = path.strip("/").split("/")
-    at = layer
-    for part in parts:
-        at = os.path.join(at, part)
-        try:
-            status = os.lstat(at)
-        except (FileNotFoundError, NotADirectoryError):
-            if at != os.path.join(layer, *parts[:1]):
-                with suppress(OSError):
-                    parent = os.path.dirname(at)
-                    if os.getxattr(parent, "trusted.overlay.opaque") == b"y":
-                        return ""
+def locate(layers: Sequence[str], path: str) -> tuple[str, str] | None:
+    """Where a merged path really is: (layer, path inside it); None for nothing or a directory."""
+    pending = [part for part in path.split("/") if part not in ("", ".")]
+    trail: list[str] = []
+    for _ in range(_MOST_LINKS):
+        step = _walk(layers, trail, pending)
+        if step is None or isinstance(step, tuple):
+            return step
+        pending = step
+        trail = []
+    return None
+
+
+def _walk(
+    layers: Sequence[str], trail: list[str], pending: list[str]
+) -> tuple[str, str] | list[str] | None:
+    """Down to a file, or to a link: then the parts to walk from the root again."""
+    parts = trail + pending
+    visible = list(layers)
+    for at, part in enumerate(parts):
+        if part == "..":
+            return [*parts[: max(at - 1, 0)], *parts[at + 1 :]]
+        inside = "/".join(parts[: at + 1])
+        deeper: list[str] = []
+        for layer in visible:
+            full = os.path.join(layer, inside)
+            try:
+                status = os.lstat(full)
+            except OSError:
+                continue
+            kind = stat.S_IFMT(status.st_mode)
+            if kind == stat.S_IFDIR:
+                deeper.append(layer)
+                if _opaque(full):
+                    break
+                continue
+            if deeper or (kind == stat.S_IFCHR and status.st_rdev == 0):
+                break
+            if kind == stat.S_IFLNK:
+                target = os.readlink(full)
+                head = [] if target.startswith("/") else parts[:at]
+                words = [each for each in target.split("/") if each not in ("", ".")]
+                return [*head, *words, *parts[at + 1 :]]
+            return (layer, inside) if at == len(parts) - 1 else None
+        if not deeper:
             return None
-        except OSError:
-            return None
-        if (status.st_mode & 0o170000) == 0o020000 and status.st_rdev == 0:
-            return ""
-        if (status.st_mode & 0o170000) == 0o120000:
-            break
-    return read_in_root(layer, path)
+        visible = deeper
+    return None
+
+
+def _opaque(directory: str) -> bool:
+    try:
+        return os.getxattr(directory, "trusted.overlay.opaque") == b"y"
+    except OSError:
+        return False
