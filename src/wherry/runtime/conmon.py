@@ -31,7 +31,7 @@ from wherry.linux.pidfd import (
 )
 from wherry.linux.tasks import spawn
 from wherry.runtime import bundle as files
-from wherry.runtime import monitor
+from wherry.runtime import monitor, targets
 from wherry.runtime.attach import SocketStream, connect
 from wherry.runtime.commands import ENVIRONMENT, Child, Commands, Finished, reap, start
 from wherry.runtime.failures import classify, message_text
@@ -141,6 +141,7 @@ class ConmonRuntime:
             }
         (bundle / monitor.SPEC).write_bytes(msgspec.json.encode(spec))
         self._mount_root(launch.root)
+        targets.ensure(launch.root.target, spec.get("mounts", ()))
         arguments = monitor.create_arguments(
             self._tools,
             path,

@@ -1,0 +1,84 @@
+"""Mount targets that hide behind dangling links, made inside the root.
+
+Images ship links such as ``/etc/resolv.conf -> ../run/systemd/resolve/stub-resolv.conf`` whose
+end is not there; crun then refuses the mount. Each link is resolved as if the root were ``/``, so
+nothing is ever made outside. Targets without links are left to the runtime, which makes them
+itself.
+
+Only for a root that nothing runs in: between looking and making, nobody may change it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from wherry.errors import Invalid
+
+_MOST_LINKS = 40
+
+
+def ensure(root: Path, mounts: Iterable[Mapping[str, Any]]) -> None:
+    """Make the end of every dangling link that a mount goes to. Raises ``Invalid`` for a loop."""
+    for mount in mounts:
+        target = str(mount["destination"])
+        inside, linked = resolve(root, target)
+        if linked:
+            _make(root, inside, directory=_is_directory(mount))
+
+
+def resolve(root: Path, target: str) -> tuple[list[str], bool]:
+    """Path parts inside the root, free of links as far as it exists; whether a link was met."""
+    pending = _parts(target)
+    done: list[str] = []
+    links = 0
+    while pending:
+        part = pending.pop(0)
+        if part == "..":
+            done = done[:-1]
+            continue
+        path = os.path.join(root, *done, part)
+        try:
+            text = os.readlink(path)
+        except OSError:
+            done.append(part)
+            continue
+        links += 1
+        if links > _MOST_LINKS:
+            raise Invalid(f"too many levels of symbolic links: {target}")
+        if text.startswith("/"):
+            done = []
+        pending = _parts(text) + pending
+    return done, links > 0
+
+
+def _parts(path: str) -> list[str]:
+    return [part for part in path.split("/") if part not in ("", ".")]
+
+
+def _is_directory(mount: Mapping[str, Any]) -> bool:
+    if mount.get("type") != "bind" and not {"bind", "rbind"} & set(mount.get("options") or ()):
+        return True
+    try:
+        return stat.S_ISDIR(os.stat(str(mount["source"])).st_mode)
+    except OSError:
+        return True
+
+
+def _make(root: Path, inside: list[str], *, directory: bool) -> None:
+    if not inside:
+        return
+    for count in range(1, len(inside)):
+        with suppress(FileExistsError):
+            os.mkdir(os.path.join(root, *inside[:count]), 0o755)
+    path = os.path.join(root, *inside)
+    with suppress(FileExistsError, NotADirectoryError):
+        if directory:
+            os.mkdir(path, 0o755)
+        else:
+            flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+            os.close(os.open(path, flags, 0o644))
