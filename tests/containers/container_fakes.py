@@ -274,6 +274,9 @@ class FakeSpecs:
     def exec_process(self, record: Record, request: ExecRequest, root: Path) -> Mapping[str, Any]:
         return {"args": list(request.cmd)}
 
+    def cgroup_path(self, record: Record) -> str:
+        return f"/fake/{record.id}"
+
     def resources(self, host: HostConfig) -> Mapping[str, Any]:
         return {"memory": host.memory}
 

@@ -28,6 +28,7 @@ from wherry.containers.service import (
 )
 from wherry.containers.specs import Specs
 from wherry.containers.start import Starter
+from wherry.containers.stats import Stats
 from wherry.containers.stop import Stopper
 from wherry.containers.transitions import Status, counts_as_running, has_process
 from wherry.containers.update import Updater
@@ -90,6 +91,7 @@ class ContainerEngine:
         self._execs = Execs(book, paths, runtime, specs)
         self._logs = Logs(book, paths)
         self._archiver = Archiver(paths, images, namespaces or PrivateMounts(LinuxSyscalls()))
+        self._stats = Stats(book, specs.cgroup_path, facts.memory_total)
         self._looker = Looker(book, paths, images, runtime, networking)
         self._updater = Updater(book, runtime, specs, facts)
         self._reconciler = Reconciler(
@@ -255,6 +257,11 @@ class ContainerEngine:
 
     async def changes(self, ref: str) -> list[tuple[str, int]]:
         return await self._looker.changes(self._book.get(ref))
+
+    def stats(
+        self, ref: str, *, follow: bool, one_shot: bool = False
+    ) -> AsyncIterator[dict[str, Any]]:
+        return self._stats.stream(self._book.get(ref), follow=follow, one_shot=one_shot)
 
     async def path_stat(self, ref: str, path: str) -> dict[str, Any]:
         return await self._archiver.stat(self._book.get(ref), path)

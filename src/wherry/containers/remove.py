@@ -91,8 +91,9 @@ class Remover:
             hook(live)
         state = record.state
         self._book.publish(record, "destroy")
+        # The error of a failed start was told by the start; the removal itself went well.
         for waiters in (live.removal, live.next_exit, live.next_stop):
-            resolve(waiters, state.exit_code, state.error)
+            resolve(waiters, state.exit_code, "")
         if trash is not None or place.run.exists():
             sweep = spawn(self._sweep(trash, place.run), name=f"sweep {live.id[:12]}")
             self._sweeps.add(sweep)

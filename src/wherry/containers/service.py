@@ -218,3 +218,15 @@ class ContainerFiles(Protocol):
 
     async def export(self, ref: str) -> AsyncIterator[bytes]:
         """A tar of the root file system."""
+
+
+class ContainerStats(Protocol):
+    """What containers use."""
+
+    def stats(
+        self, ref: str, *, follow: bool, one_shot: bool = False
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Samples of ``GET /containers/{id}/stats``: one a second, or one in all.
+
+        Raises ``NotFound`` before the first sample is asked for.
+        """

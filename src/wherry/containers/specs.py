@@ -45,3 +45,6 @@ class Specs(Protocol):
 
     def resources(self, host: HostConfig) -> Mapping[str, Any]:
         """OCI ``linux.resources`` for an update."""
+
+    def cgroup_path(self, record: Record) -> str:
+        """Below every controller's mount point."""

@@ -11,6 +11,7 @@ from wherry.api.archive import ArchiveRoutes
 from wherry.api.containers import ContainerRoutes
 from wherry.api.events import EventRoutes
 from wherry.api.routing import Router
+from wherry.api.stats import StatsRoutes
 from wherry.api.streams import StreamRoutes
 from wherry.api.system import SystemRoutes
 from wherry.api.volume_archive import VolumeArchiveRoutes
@@ -144,6 +145,7 @@ async def build(live: Live, database: Database, events: EventBus, identity: str)
         ContainerRoutes(containers),
         StreamRoutes(containers),
         ArchiveRoutes(containers),
+        StatsRoutes(containers),
         VolumeRoutes(volume_service),
         VolumeArchiveRoutes(volume_archive),
     ]
