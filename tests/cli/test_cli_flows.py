@@ -28,7 +28,7 @@ from tests.cli.fake_daemon import Exchange, FakeDaemon
 from wherry.wire.frames import frame
 
 DOCKER = shutil.which("docker")
-OWN = [sys.executable, "-c", "import sys; from wherry.cli.main import main; sys.exit(main())"]
+OWN = [sys.executable, "-c", "from wherry.cli.main import main; main()"]
 ID = "c" * 64
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 
@@ -538,3 +538,20 @@ def test_output_that_nobody_reads(daemon: FakeDaemon) -> None:
         assert process.wait(10) == 1
         assert process.stderr is not None
         assert process.stderr.read() == b""
+
+
+def test_ps_imports_little(daemon: FakeDaemon) -> None:
+    """What makes ``wherry ps`` start fast: none of these is imported for it."""
+    daemon.on("GET", "/containers/json", [])
+    code = (
+        "import sys; from wherry.cli.main import main; code = main(['ps']); "
+        "print(*sys.modules, file=sys.stderr); sys.exit(code)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0
+    heavy = {
+        "aiohttp", "argparse", "asyncio", "click", "dataclasses", "datetime", "email", "http",
+        "inspect", "logging", "msgspec", "rich", "signal", "ssl", "subprocess", "tempfile",
+        "threading", "typing", "urllib",
+    }  # fmt: skip
+    assert heavy & set(result.stderr.split()) == set()

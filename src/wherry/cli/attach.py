@@ -68,8 +68,9 @@ def run_attached(ctx: Context, plan: Plan, start: Callable[[], None]) -> int:
         start()
     except Exit:
         # The daemon removes an auto-remove container by itself; wait for that to be done.
+        # What it answers was said already.
         if plan.condition == "removed":
-            exit_code(response)
+            response.read()
         raise
     try:
         converse(ctx, plan, stream, response)

@@ -22,7 +22,7 @@ from wherry.cli.copyplan import (
 from wherry.cli.errors import CliError
 from wherry.cli.flags import switch
 from wherry.client.errors import ApiError
-from wherry.wire.durations import human_size
+from wherry.wire.human import human_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import time
 from wherry.cli.command import Command
 from wherry.cli.flags import switch, text
 from wherry.cli.format import LIST_HELP, json_line, unescape, write_list
-from wherry.wire.durations import human_size
+from wherry.wire.human import human_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from wherry.cli.flags import filter_flag, many, switch, text
 from wherry.cli.format import LIST_HELP, ellipsis, filters, label_text, short_id, write_list
 from wherry.cli.ps import local_time
 from wherry.client.errors import ClientError
-from wherry.wire.durations import ago, human_size
+from wherry.wire.human import ago, human_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -44,20 +44,37 @@ GLOBAL_FLAGS: tuple[Flag, ...] = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit code."""
-    words = list(sys.argv[1:] if argv is None else argv)
+    """The whole command; returns the exit code. Without ``argv`` the process ends here.
+
+    It ends by ``os._exit``: taking the interpreter down in order costs 3 ms, and nothing that
+    is left open outlives the process anyway.
+    """
+    code = _guarded(list(sys.argv[1:] if argv is None else argv))
+    if argv is not None:
+        return code
     try:
-        code = _run(words)
+        sys.stderr.flush()
+    finally:
+        os._exit(code)
+
+
+def _guarded(words: list[str]) -> int:
+    try:
+        try:
+            code = _run(words)
+        except Exit as end:
+            code = end.code
         sys.stdout.flush()
         return code
-    except Exit as end:
-        return end.code
     except BrokenPipeError:
         # The reader of our output went away (``wherry logs x | head``): nobody to tell.
         _silence_stdout()
         return 1
     except KeyboardInterrupt:
         return 130
+    except OSError as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        return 1
 
 
 def _silence_stdout() -> None:

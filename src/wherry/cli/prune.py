@@ -9,7 +9,7 @@ from wherry.cli.errors import CliError
 from wherry.cli.flags import Flag, filter_flag, switch
 from wherry.cli.format import filters
 from wherry.client.errors import ApiError
-from wherry.wire.durations import human_size
+from wherry.wire.human import human_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -59,7 +59,7 @@ def ps(ctx: Context, options: Options, args: list[str]) -> None:
 
 def row(item: dict[str, Any], *, trunc: bool = True, now: int) -> dict[str, Any]:
     """One container of ``/containers/json`` with Docker's field names. ``now`` in nanoseconds."""
-    from wherry.wire.durations import ago
+    from wherry.wire.human import ago
 
     created = int(item.get("Created") or 0)
     names = [name.removeprefix("/") for name in item.get("Names") or []]
@@ -124,7 +124,7 @@ def platform_text(descriptor: dict[str, Any] | None) -> str:
 
 def size_text(item: dict[str, Any]) -> str:
     """``12B (virtual 4.3MB)``."""
-    from wherry.wire.durations import human_size
+    from wherry.wire.human import human_size
 
     own = human_size(float(item.get("SizeRw") or 0), 3)
     whole = int(item.get("SizeRootFs") or 0)

@@ -14,7 +14,7 @@ from wherry.cli.command import Command
 from wherry.cli.flags import switch, text
 from wherry.cli.format import LIST_HELP, write_list
 from wherry.client.errors import ClientError
-from wherry.wire.durations import bytes_size, human_size
+from wherry.wire.human import bytes_size, human_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

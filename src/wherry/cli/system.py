@@ -112,7 +112,7 @@ def _security(option: str) -> list[str]:
 
 
 def _machine(found: dict[str, Any]) -> list[str]:
-    from wherry.wire.durations import bytes_size
+    from wherry.wire.human import bytes_size
 
     lines = _pairs(
         found,
