@@ -35,6 +35,8 @@ class Live:
         self.running: Running | None = None
         self.supervisor: asyncio.Task[None] | None = None
         """Waits for the end of the running process."""
+        self.over = asyncio.Event()
+        """Set when the running process has ended and its log is complete; a new one each run."""
         self.cleanup: asyncio.Task[None] | None = None
         """Frees what a run used; start and remove wait for it."""
         self.restart: asyncio.Task[None] | None = None

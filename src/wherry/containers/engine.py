@@ -89,7 +89,7 @@ class ContainerEngine:
             book, paths, runtime, networking, volumes, self._sessions, self._stopper
         )
         self._execs = Execs(book, paths, runtime, specs)
-        self._logs = Logs(book, paths)
+        self._logs = Logs(paths)
         self._archiver = Archiver(paths, images, namespaces or PrivateMounts(LinuxSyscalls()))
         self._stats = Stats(book, specs.cgroup_path, facts.memory_total)
         self._looker = Looker(book, paths, images, runtime, networking)

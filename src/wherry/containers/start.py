@@ -182,7 +182,7 @@ class Starter:
             exit_dir=place.exit_dir,
             terminal=bool(record.config.tty),
             stdin=bool(record.config.open_stdin),
-            leave_stdin_open=not record.config.stdin_once,
+            leave_stdin_open=not record.config.stdin_once or bool(record.config.tty),
             runtime=host.runtime or "",
             console_size=(height, width) if height and width else None,
         )

@@ -86,6 +86,7 @@ class Supervisor:
 
     def watch(self, live: Live) -> None:
         """Begin to wait for the end of ``live.running``."""
+        live.over = asyncio.Event()
         live.supervisor = spawn(self._follow(live), name=f"supervise {live.id[:12]}")
         for hook in self.on_start:
             hook(live)
@@ -123,6 +124,7 @@ class Supervisor:
         self._book.publish(live.record, "die", exitCode=str(end.code), execDuration=str(int(ran)))
         if again:
             live.backoff = 0.0 if at_boot else next_delay(live.backoff, ran)
+        live.over.set()
         resolve(live.next_exit, end.code, end.error)
         resolve(live.next_stop, end.code, end.error)
         live.cleanup = spawn(self._clean(live, again=again), name=f"clean {live.id[:12]}")
@@ -202,6 +204,7 @@ class Supervisor:
     def close(self) -> None:
         """The daemon ends: stop waiting; containers go on."""
         for live in self._book:
+            live.over.set()
             for task in (live.supervisor, live.restart):
                 if task is not None:
                     task.cancel()
