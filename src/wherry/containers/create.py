@@ -101,8 +101,6 @@ class Creator:
         for mode in (host.network_mode, host.ipc_mode, host.pid_mode):
             if mode and mode.startswith("container:"):
                 self._book.get(mode.removeprefix("container:"))
-        for each in host.volumes_from or ():
-            self._book.get(each.partition(":")[0])
 
     def _peer_hostname(self, ref: str) -> str:
         return self._book.get(ref).record.config.hostname or ""

@@ -55,7 +55,7 @@ class ContainerVolumes:
                 raise Invalid("invalid volume: destination can't be '/'")
             if target not in explicit and target not in found:
                 driver = request.host_config.volume_driver or ""
-                wanted.append(spec.Wanted("volume", target, driver=driver))
+                wanted.append(spec.Wanted("volume", target, driver=driver, implicit=True))
                 explicit.add(target)
         for each in wanted:
             self._check(each)
@@ -86,7 +86,12 @@ class ContainerVolumes:
         found = []
         for raw in request.host_config.volumes_from or ():
             ref, mode = spec.parse_volumes_from(raw)
-            for point in self._peers(ref):
+            try:
+                theirs = self._peers(ref)
+            except NotFound as error:
+                # as NotFound a client would take it for a missing image, and pull
+                raise Invalid(error.message) from error
+            for point in theirs:
                 if points.listed(point) and point.type != "tmpfs":
                     found.append(points.borrowed(point, read_only="ro" in mode.split(",")))
         return found
@@ -101,13 +106,18 @@ class ContainerVolumes:
                 )
         elif wanted.kind == "volume":
             if wanted.source and (wanted.driver or LOCAL) == LOCAL:
-                row = self._service.table.by_name(wanted.source)
-                if row is None:
-                    spec.volume_name(wanted.source)
+                self._check_name(wanted.source)
             if wanted.driver:
                 self._service.drivers.get(wanted.driver)
         elif wanted.kind == "image":
             self._host.check_image(wanted.source)
+
+    def _check_name(self, name: str) -> None:
+        if self._service.table.by_name(name) is None:
+            try:
+                spec.volume_name(name)
+            except Invalid as error:
+                raise Invalid(f"create {name}: {error.message}") from error
 
     async def _point(self, wanted: spec.Wanted, container_id: str, made: list[str]) -> MountPoint:
         if wanted.kind != "volume":

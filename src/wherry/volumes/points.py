@@ -74,7 +74,7 @@ def of_wanted(wanted: Wanted) -> MountPoint:
 
 
 def of_volume(wanted: Wanted, row: VolumeRow, path: str) -> MountPoint:
-    """A volume's mount. Docker shows mode ``z`` for named local ones without a mode."""
+    """A volume's mount. Docker shows mode ``z`` for local ones that were asked for without one."""
     extra: dict[str, Any] = {"volume_id": row.id}
     if not wanted.source:
         extra["anonymous"] = True
@@ -82,7 +82,7 @@ def of_volume(wanted: Wanted, row: VolumeRow, path: str) -> MountPoint:
         extra["nocopy"] = True
     if wanted.subpath:
         extra["subpath"] = wanted.subpath
-    mode = wanted.mode or ("z" if wanted.source and row.driver == LOCAL else "")
+    mode = wanted.mode or ("" if wanted.implicit or row.driver != LOCAL else "z")
     return MountPoint(
         "volume",
         wanted.target,

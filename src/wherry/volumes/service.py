@@ -232,8 +232,11 @@ class VolumeService:
     async def prune(
         self, filters: Mapping[str, Sequence[str]], *, only_anonymous: bool = True
     ) -> dict[str, Any]:
-        """Remove what no container refers to. API 1.42 and up: anonymous ones, unless
-        ``all=true``; before, all of them (``only_anonymous`` False)."""
+        """Remove what no container refers to and has no driver options.
+
+        API 1.42 and up: anonymous ones, unless ``all=true``; before, all of them
+        (``only_anonymous`` False).
+        """
         checked = Filters(filters)
         checked.validate(_PRUNE_FILTERS)
         if not only_anonymous and checked.get("all"):
@@ -244,7 +247,12 @@ class VolumeService:
         for row in self._matching(checked, self.table.all()):
             if not everything and ANONYMOUS_LABEL not in (row.labels or {}):
                 continue
-            if row.driver != LOCAL or self.table.users(row.id) or self.table.holders(row.id):
+            if (
+                row.driver != LOCAL
+                or row.options
+                or self.table.users(row.id)
+                or self.table.holders(row.id)
+            ):
                 continue
             size = await self._size(row)
             try:
@@ -258,8 +266,12 @@ class VolumeService:
         return {"VolumesDeleted": removed or None, "SpaceReclaimed": reclaimed}
 
     async def disk_usage(self) -> list[dict[str, Any]]:
-        """Volumes of the local driver with ``UsageData``."""
-        rows = [row for row in self.table.all() if row.driver == LOCAL and not row.hidden]
+        """Volumes of the local driver with ``UsageData``; not those that mount a device."""
+        rows = [
+            row
+            for row in self.table.all()
+            if row.driver == LOCAL and row.backing != "mount" and not row.hidden
+        ]
         return [await self.render(row, usage=True) for row in rows]
 
     async def update(

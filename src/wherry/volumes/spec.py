@@ -53,6 +53,8 @@ class Wanted:
     driver: str = ""
     driver_options: Mapping[str, str] = field(default_factory=dict)
     tmpfs_options: tuple[str, ...] = ()
+    implicit: bool = False
+    """From ``Config.Volumes`` (an image's VOLUME, ``-v /path``), not from a mount."""
     listed: bool = True
     """Whether inspect's ``Mounts`` shows it (``--tmpfs`` is not shown)."""
 
@@ -322,6 +324,8 @@ def parse_tmpfs(tmpfs: Mapping[str, str] | None) -> list[Wanted]:
     """``HostConfig.Tmpfs``: path -> options separated by commas."""
     wanted = []
     for path, text in (tmpfs or {}).items():
+        if clean(path) == "/":
+            raise Invalid("invalid specification: destination can't be '/'")
         _check_target("tmpfs", path)
         options = merge_tmpfs(word for word in text.split(",") if word)
         wanted.append(
