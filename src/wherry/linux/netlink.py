@@ -29,7 +29,7 @@ IFA_F_NODAD = 2
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER = 1, 3, 4, 5, 10
 IFLA_PROTINFO, IFLA_LINKINFO, IFLA_NET_NS_FD, IFLA_IFALIAS = 12, 18, 28, 20
 IFLA_INFO_KIND, IFLA_INFO_DATA = 1, 2
-IFLA_BRPORT_ISOLATED = 33
+IFLA_BRPORT_HAIRPIN, IFLA_BRPORT_ISOLATED = 4, 33
 NESTED = 0x8000
 VETH_INFO_PEER = 1
 IFLA_VLAN_ID = 1
@@ -98,7 +98,7 @@ def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
         at += (size + 3) & ~3
 
 
-def _link(index: int = 0, *, up: bool | None = None, family: int = 0) -> bytes:
+def link_header(index: int = 0, *, up: bool | None = None, family: int = 0) -> bytes:
     flags, change = (IFF_UP if up else 0), (0 if up is None else IFF_UP)
     return struct.pack("=BxHiII", family, 0, index, flags, change)
 
@@ -115,7 +115,11 @@ def _info(kind: str, data: bytes = b"") -> bytes:
 
 
 def add_bridge(name: str, mac: str, mtu: int = 0) -> Message:
-    body = _link(up=True) + attribute(IFLA_IFNAME, name) + attribute(IFLA_ADDRESS, mac_bytes(mac))
+    body = (
+        link_header(up=True)
+        + attribute(IFLA_IFNAME, name)
+        + attribute(IFLA_ADDRESS, mac_bytes(mac))
+    )
     if mtu:
         body += attribute(IFLA_MTU, mtu)
     body += _info("bridge")
@@ -137,9 +141,11 @@ def add_veth(
     The inner end cannot be created up: veth refuses before both ends know each other.
     """
     size = attribute(IFLA_MTU, mtu) if mtu else b""
-    other = _link(peer_index) + attribute(IFLA_IFNAME, peer) + size
+    other = link_header(peer_index) + attribute(IFLA_IFNAME, peer) + size
     other += attribute(IFLA_ADDRESS, mac_bytes(peer_mac)) + attribute(IFLA_NET_NS_FD, namespace)
-    body = _link(up=True) + attribute(IFLA_IFNAME, name) + size + attribute(IFLA_MASTER, master)
+    body = (
+        link_header(up=True) + attribute(IFLA_IFNAME, name) + size + attribute(IFLA_MASTER, master)
+    )
     body += _info("veth", attribute(VETH_INFO_PEER | NESTED, other))
     return Message(RTM_NEWLINK, _CREATE | _EXCLUSIVE, body, f"create veth {name}")
 
@@ -158,7 +164,7 @@ def add_child(
 ) -> Message:
     """A macvlan, ipvlan (``mode`` of the tables above) or vlan (``mode`` its id) of ``parent``."""
     width = "=H" if kind in ("vlan", "ipvlan") else "=I"
-    body = _link(index, up=up) + attribute(IFLA_IFNAME, name) + attribute(IFLA_LINK, parent)
+    body = link_header(index, up=up) + attribute(IFLA_IFNAME, name) + attribute(IFLA_LINK, parent)
     if mac:
         body += attribute(IFLA_ADDRESS, mac_bytes(mac))
     if mtu:
@@ -172,7 +178,7 @@ def add_child(
 def set_link(
     name: str = "", *, index: int = 0, up: bool | None = None, alias: str = "", mtu: int = 0
 ) -> Message:
-    body = _link(index, up=up)
+    body = link_header(index, up=up)
     if name:
         body += attribute(IFLA_IFNAME, name)
     if alias:
@@ -182,16 +188,22 @@ def set_link(
     return Message(RTM_NEWLINK, 0, body, f"change link {name or index}")
 
 
-def isolate_port(index: int) -> Message:
-    """The bridge forwards no frame between isolated ports (communication switched off)."""
-    port = attribute(IFLA_PROTINFO | NESTED, attribute(IFLA_BRPORT_ISOLATED, b"\1"))
-    return Message(
-        RTM_SETLINK, 0, _link(index, family=socket.AF_BRIDGE) + port, f"isolate port {index}"
-    )
+def set_port(index: int, *, isolated: bool = False, hairpin: bool = False) -> Message:
+    """Options of a bridge's port: no frames between isolated ones; frames back to the sender."""
+    options = b""
+    if isolated:
+        options += attribute(IFLA_BRPORT_ISOLATED, b"\1")
+    if hairpin:
+        options += attribute(IFLA_BRPORT_HAIRPIN, b"\1")
+    body = link_header(index, family=socket.AF_BRIDGE)
+    body += attribute(IFLA_PROTINFO | NESTED, options)
+    return Message(RTM_SETLINK, 0, body, f"set bridge port {index}")
 
 
 def delete_link(name: str) -> Message:
-    return Message(RTM_DELLINK, 0, _link() + attribute(IFLA_IFNAME, name), f"delete link {name}")
+    return Message(
+        RTM_DELLINK, 0, link_header() + attribute(IFLA_IFNAME, name), f"delete link {name}"
+    )
 
 
 def _packed(address: str) -> tuple[int, bytes]:
@@ -319,7 +331,23 @@ class Netlink:
                 yield each
 
     def links(self) -> list[Link]:
-        return [_parse_link(body) for body in self._dump(RTM_GETLINK, _link())]
+        return [_parse_link(body) for body in self._dump(RTM_GETLINK, link_header())]
+
+    def link(self, name: str) -> Link | None:
+        """One interface by name; None where there is none."""
+        self._sequence += 1
+        body = link_header() + attribute(IFLA_IFNAME, name)
+        self._socket.send(self._header(Message(RTM_GETLINK, 0, body, name), _REQUEST) + body)
+        while True:
+            for kind, sequence, each in self._receive():
+                if sequence != self._sequence:
+                    continue
+                if kind != _ERROR:
+                    return _parse_link(each)
+                number = -struct.unpack_from("=i", each)[0]
+                if number == errno.ENODEV:
+                    return None
+                raise NetlinkError(number, f"look at link {name}")
 
     def addresses(self, index: int = 0) -> list[tuple[int, str, int]]:
         """(interface index, address, prefix) of every address, or of one interface."""
@@ -381,7 +409,5 @@ def index_of(name: str) -> int | None:
     """The interface's index in the calling thread's namespace; None where there is none."""
     try:
         return socket.if_nametoindex(name)
-    except OSError as error:
-        if error.errno in (errno.ENODEV, errno.ENXIO):
-            return None
-        raise
+    except OSError:
+        return None

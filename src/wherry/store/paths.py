@@ -150,6 +150,11 @@ class Paths:
         return self.run / "netns"
 
     @property
+    def resolver_socket(self) -> Path:
+        """Where the daemon talks to the name resolver, which outlives it."""
+        return self.run / "resolver.sock"
+
+    @property
     def socket(self) -> Path:
         return self.run / "wherry.sock"
 

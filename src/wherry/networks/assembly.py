@@ -1,0 +1,283 @@
+"""The networks of one daemon, put together: what the composition root builds and starts."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from wherry.errors import Unavailable, WherryError
+from wherry.networks import bridges, ipam, ruleset, wiring
+from wherry.networks.book import Book, Events
+from wherry.networks.drivers import BridgeDriver, ChildDriver, Driver, PlainDriver, Sweeper
+from wherry.networks.firewall import Firewall
+from wherry.networks.management import NetworkManagement, now
+from wherry.networks.names import Names, View
+from wherry.networks.service import NetworkService
+from wherry.networks.settings import NetworkSettings
+from wherry.networks.spaces import Spaces
+from wherry.networks.values import (
+    BINDING,
+    BRIDGE_NAME,
+    DEFAULT_BRIDGE,
+    ICC,
+    MASQUERADE,
+    MTU,
+    Network,
+    Sandbox,
+    Subnet,
+)
+from wherry.store.database import Database
+from wherry.store.networks import NetworkTable
+from wherry.store.paths import Paths
+
+_log = logging.getLogger(__name__)
+
+
+class Networks:
+    """``service`` for containers, ``management`` for the API; ``start`` before both."""
+
+    def __init__(
+        self, *, paths: Paths, database: Database, settings: NetworkSettings, events: Events
+    ) -> None:
+        self._settings = settings
+        self._book = Book(NetworkTable(database))
+        table = ruleset.table_name(str(paths.data))
+        self._table = table
+        self._local = ipam.local_pool(str(paths.data))
+        self.firewall = Firewall(table)
+        self._sweeper = Sweeper(table)
+        self._spaces = Spaces(paths.netns)
+        self._names = Names(paths.resolver_socket)
+        self._names.reopened_by(self._reopen)
+        drivers: dict[str, Driver] = {
+            "bridge": BridgeDriver(table, self.firewall, self._sweeper),
+            "macvlan": ChildDriver("macvlan", table),
+            "ipvlan": ChildDriver("ipvlan", table),
+            "host": PlainDriver(),
+            "null": PlainDriver(),
+        }
+        self.service = NetworkService(
+            book=self._book,
+            settings=settings,
+            drivers=drivers,
+            firewall=self.firewall,
+            sweeper=self._sweeper,
+            spaces=self._spaces,
+            names=self._names,
+            events=events,
+        )
+        self.service.on_adopt = self._adopt
+        self.management = NetworkManagement(self.service, local=self._local)
+
+    # Start
+
+    async def start(self) -> None:
+        """Make every network of the database exist, and nothing else of ours.
+
+        A network that cannot be made is logged and left: its containers fail to start with the
+        reason, everything else works.
+        """
+        await asyncio.to_thread(self._spaces.clean)
+        self._predefine()
+        wanted = [each for each in self._book.networks.values() if not each.config_only]
+        bridged = any(each.driver == "bridge" for each in wanted)
+        if bridged:
+            await asyncio.to_thread(
+                bridges.enable_forwarding, ipv6=any(each.ipv6 for each in wanted)
+            )
+        with contextlib.suppress(OSError):
+            stray = await asyncio.to_thread(bridges.strays, self._table, self._book.networks)
+            await asyncio.to_thread(self._clear, [each.name for each in stray])
+        for network in wanted:
+            try:
+                await self.service.drivers[network.driver].create(network)
+            except (OSError, WherryError) as error:
+                _log.error("network %s cannot be made: %s", network.name, error)
+        if bridged:
+            try:
+                await self.firewall.sync()
+                self.firewall.watch()
+            except WherryError as error:
+                _log.error("the firewall cannot be written: %s", error.message)
+            self._spaces.fill(False)
+
+    def _clear(self, names: Sequence[str]) -> None:
+        wiring.delete_links(names)
+        bridges.sweep(self._table)
+
+    def _predefine(self) -> None:
+        for name, driver in (("host", "host"), ("none", "null")):
+            if self._book.named(name) is None:
+                self._book.add_network(
+                    Network(
+                        id=os.urandom(32).hex(),
+                        name=name,
+                        driver=driver,
+                        created=now(),
+                        predefined=True,
+                    )
+                )
+        old = self._book.named("bridge")
+        if self._settings.bridge == "none":
+            if old is not None and not self._book.members(old.id):
+                self._book.remove_network(old)
+            return
+        new = self._default_bridge(old)
+        if old is None:
+            self._book.add_network(new)
+        elif old != new:
+            self._book.update_network(new)
+
+    def _default_bridge(self, old: Network | None) -> Network:
+        settings = self._settings
+        subnets = self._default_subnets(old)
+        options = {
+            DEFAULT_BRIDGE: "true",
+            ICC: str(settings.icc).lower(),
+            MASQUERADE: str(settings.masquerade).lower(),
+            BINDING: settings.binding or "0.0.0.0",
+            BRIDGE_NAME: settings.bridge,
+            MTU: str(settings.mtu or 1500),
+        }
+        return Network(
+            id=old.id if old else os.urandom(32).hex(),
+            name="bridge",
+            driver="bridge",
+            created=old.created if old else now(),
+            subnets=subnets,
+            options=options,
+            ipv6=any(each.version == 6 for each in subnets),
+            device=settings.bridge,
+            predefined=True,
+        )
+
+    def _default_subnets(self, old: Network | None) -> list[Subnet]:
+        settings = self._settings
+        subnet = settings.default_subnet() or (old.subnet_of(4) if old else None)
+        if subnet is None:
+            subnet = self._given_by_interface() or self._choose(settings.pools, 4)
+        found = [subnet]
+        if settings.ipv6:
+            six = settings.fixed_cidr_v6
+            if six:
+                chosen = Subnet(str(ipam.parse_network(six, "fixed-cidr-v6")))
+                found.append(_with_gateway(chosen))
+            else:
+                before = old.subnet_of(6) if old else None
+                found.append(before or self._choose((self._local,), 6))
+        return found
+
+    def _given_by_interface(self) -> Subnet | None:
+        """A bridge that the user made beforehand brings its own address."""
+        link = bridges.find(self._settings.bridge)
+        if link is None or link.alias.startswith("wherry:"):
+            return None
+        for text, prefix in bridges.addresses_of(link.index):
+            if ":" not in text:
+                network = ipaddress.ip_interface(f"{text}/{prefix}").network
+                return Subnet(str(network), text, gateway_asked=True)
+        return None
+
+    def _choose(self, pools: Sequence[ipam.Pool], version: int) -> Subnet:
+        ours = [subnet.network for each in self._book.networks.values() for subnet in each.subnets]
+        host = [
+            ipaddress.ip_network(f"{text}/{size}", strict=False)
+            for text, size, device in bridges.host_networks()
+            if device != self._settings.bridge
+        ]
+        return _with_gateway(Subnet(str(ipam.choose_subnet(pools, [*ours, *host], version))))
+
+    # Adopt
+
+    async def _adopt(self, running: Mapping[str, int]) -> None:
+        for container_id, sandbox in list(self._book.sandboxes.items()):
+            pid = running.get(container_id)
+            if not sandbox.running and pid is None:
+                continue
+            if pid is None:
+                await self.service.detach(container_id)
+            elif self._book.endpoints.get(container_id):
+                self._take_over(sandbox, pid)
+        await self.firewall.sync()
+        await self._put_back()
+        await self._adopt_names()
+
+    def _take_over(self, sandbox: Sandbox, pid: int) -> None:
+        container_id = sandbox.container_id
+        try:
+            space = self._spaces.adopt(container_id, pid)
+        except OSError as error:
+            _log.error("container %s: its network is lost: %s", container_id, error)
+            return
+        if sandbox.namespace and sandbox.namespace != space.inode:
+            _log.warning("container %s: it runs in another network namespace", container_id)
+        self._book.sandboxes[container_id] = msgspec.structs.replace(sandbox, namespace=space.inode)
+        if sandbox.ports:
+            self.service.ports.adopt(container_id, sandbox.ports)
+            self.service.publish_adopted(sandbox)
+
+    async def _put_back(self) -> None:
+        """Bridges that had to be made again get their containers back."""
+        for network in list(self._book.networks.values()):
+            if network.driver == "bridge" and self._book.members(network.id):
+                try:
+                    await self.service.restore(network)
+                except (OSError, WherryError) as error:
+                    _log.error("network %s: %s", network.name, error)
+
+    async def _adopt_names(self) -> None:
+        views: dict[str, View] = {}
+        for container_id, sandbox in self._book.sandboxes.items():
+            if sandbox.running and sandbox.resolver and self._spaces.get(container_id):
+                views[container_id] = self.service.view(sandbox)
+        try:
+            for container_id in await self._names.adopt(views):
+                sockets = await self._reopen(container_id)
+                await self._names.put(container_id, views[container_id], list(sockets))
+        except (OSError, WherryError) as error:
+            _log.error("names of containers: %s", error)
+
+    async def _reopen(self, container_id: str) -> Sequence[socket.socket]:
+        space = self._spaces.get(container_id)
+        if space is None:
+            raise Unavailable(f"container {container_id} does not run")
+        return await asyncio.to_thread(wiring.listen_inside, space)
+
+    # End
+
+    async def close(self) -> None:
+        """The daemon ends: containers keep their networks, ports and names."""
+        self.firewall.close()
+        with contextlib.suppress(OSError):
+            await self._sweeper.now()
+        if not any(each.running and each.resolver for each in self._book.sandboxes.values()):
+            await self._names.stop()
+        self._names.close()
+        self._spaces.close()
+
+    async def dismantle(self) -> None:
+        """Take away everything of ours on this host (tests, removal of Wherry)."""
+        for network in list(self._book.networks.values()):
+            if not network.config_only:
+                await self.service.drivers[network.driver].remove(network)
+        await self._names.stop()
+        await self.firewall.remove()
+        await self.close()
+
+    def facts(self) -> dict[str, Any]:
+        """For ``/info``: drivers and warnings."""
+        return {"Network": ["bridge", "host", "ipvlan", "macvlan", "null"], "Table": self._table}
+
+
+def _with_gateway(subnet: Subnet) -> Subnet:
+    if subnet.gateway:
+        return subnet
+    return msgspec.structs.replace(subnet, gateway=ipam.first_gateway(subnet))

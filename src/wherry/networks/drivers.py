@@ -1,0 +1,308 @@
+"""Drivers: how a kind of network exists on this host. One more is one more class here.
+
+A driver makes and removes what the network needs on the host, and says which interface an
+endpoint is; the service does addresses, namespaces, names and ports, which are the same for all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from typing import Protocol
+
+from wherry.errors import Conflict, Invalid, NotImplementedYet
+from wherry.linux import netlink, netns
+from wherry.linux.netlink import Netlink, NetlinkError
+from wherry.linux.tasks import spawn
+from wherry.networks import bridges
+from wherry.networks.firewall import Firewall
+from wherry.networks.ruleset import BridgeRules
+from wherry.networks.values import (
+    BRIDGE_NAME,
+    GATEWAY_MODE_4,
+    GATEWAY_MODE_6,
+    ICC,
+    INHIBIT,
+    MASQUERADE,
+    MTU,
+    Endpoint,
+    Network,
+)
+from wherry.networks.wiring import Interface
+
+_QUIET = 1.0
+"""Seconds without a removal before what was put aside is deleted."""
+
+
+class Driver(Protocol):
+    """A kind of network on this host."""
+
+    publishes: bool
+    """Whether ports can be published: the host sees the traffic."""
+
+    def check(self, network: Network, others: Sequence[Network]) -> None:
+        """Refuse what this host or driver cannot do, before anything is made."""
+
+    async def create(self, network: Network) -> None:
+        """Make what the network needs; idempotent, and repairs what is missing."""
+
+    async def remove(self, network: Network) -> None:
+        """Take it away. No error for what is gone already."""
+
+    def interface(self, network: Network, endpoint: Endpoint) -> Interface:
+        """The endpoint's interface, without default routes."""
+
+
+def _addresses(endpoint: Endpoint) -> list[tuple[str, int]]:
+    found = []
+    if endpoint.ipv4:
+        found.append((endpoint.ipv4, endpoint.ipv4_prefix))
+    if endpoint.ipv6:
+        found.append((endpoint.ipv6, endpoint.ipv6_prefix))
+    return found
+
+
+class Sweeper:
+    """Deletes what was put aside, together, once nothing has been put aside for a while."""
+
+    def __init__(self, table: str) -> None:
+        self._table = table
+        self._timer: asyncio.TimerHandle | None = None
+        self._links: set[str] = set()
+
+    def later(self, links: Sequence[str] = ()) -> None:
+        """Also delete the host's ``links``, if they still exist by then."""
+        self._links.update(links)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(_QUIET, self._start)
+
+    def _start(self) -> None:
+        self._timer = None
+        spawn(self.now(), name="network sweep")
+
+    async def now(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        links, self._links = self._links, set()
+        await asyncio.to_thread(self._sweep, links)
+
+    def _sweep(self, links: set[str]) -> None:
+        bridges.sweep(self._table, links)
+
+
+def rules_of(network: Network) -> BridgeRules:
+    """The firewall's view of a bridge network."""
+    modes = {4: network.options.get(GATEWAY_MODE_4, ""), 6: network.options.get(GATEWAY_MODE_6, "")}
+    masquerade = network.flag(MASQUERADE, True)
+    return BridgeRules(
+        device=network.device,
+        subnets=tuple(each.subnet for each in network.subnets),
+        internal=network.internal,
+        icc=network.flag(ICC, True),
+        masquerade=tuple(
+            version
+            for version in (4, 6)
+            if masquerade and modes[version] in ("", "nat", "nat-unprotected")
+        ),
+        open=tuple(version for version in (4, 6) if modes[version] == "nat-unprotected"),
+    )
+
+
+class BridgeDriver:
+    """A Linux bridge a network, its gateway addresses on it, a veth an endpoint."""
+
+    publishes = True
+
+    def __init__(self, table: str, firewall: Firewall, sweeper: Sweeper) -> None:
+        self._table = table
+        self._firewall = firewall
+        self._sweeper = sweeper
+
+    def check(self, network: Network, others: Sequence[Network]) -> None:
+        for other in others:
+            if other.driver == "bridge" and other.device == network.device:
+                raise Conflict(
+                    f"cannot create network {network.id} ({network.device}): conflicts with "
+                    f"network {other.id} ({other.device}): networks have same bridge name"
+                )
+
+    async def create(self, network: Network) -> None:
+        alias = bridges.alias_of(self._table, network.id)
+        hidden = network.flag(INHIBIT, False)
+        spec = bridges.BridgeSpec(
+            device=network.device,
+            alias=alias,
+            addresses=[
+                (each.gateway, each.prefix)
+                for each in network.subnets
+                if each.gateway and not (hidden and each.version == 4)
+            ],
+            mtu=network.number(MTU),
+            ipv6=network.ipv6,
+            own=not (BRIDGE_NAME in network.options and await self._users(network, alias)),
+        )
+        # Rules first: no packet passes a bridge that they do not know.
+        self._firewall.set_bridge(network.id, rules_of(network))
+        try:
+            await asyncio.gather(
+                self._firewall.sync(),
+                asyncio.to_thread(bridges.ensure, spec, network.id),
+            )
+        except BaseException:
+            self._firewall.set_bridge(network.id, None)
+            await self._firewall.sync()
+            raise
+
+    async def _users(self, network: Network, alias: str) -> bool:
+        """Whether the named bridge is one that the user made."""
+        link = await asyncio.to_thread(bridges.find, network.device)
+        return link is not None and link.alias != alias and not link.alias.startswith("wherry:")
+
+    async def remove(self, network: Network) -> None:
+        self._firewall.set_bridge(network.id, None)
+        await asyncio.to_thread(
+            bridges.put_aside,
+            network.device,
+            self._table,
+            bridges.alias_of(self._table, network.id),
+        )
+        await self._firewall.sync()
+        self._sweeper.later()
+
+    def interface(self, network: Network, endpoint: Endpoint) -> Interface:
+        return Interface(
+            kind="veth",
+            parent=network.device,
+            name=endpoint.interface,
+            index=endpoint.index,
+            mac=endpoint.mac,
+            host_name=endpoint.host_interface,
+            mtu=network.number(MTU),
+            isolated=not network.flag(ICC, True),
+            addresses=_addresses(endpoint),
+        )
+
+
+class ChildDriver:
+    """macvlan and ipvlan: an interface of the container's own on a parent of the host.
+
+    ``parent`` may be ``eth0.50``: the VLAN interface is made, and removed with the network.
+    Without a parent the network is internal, on a bridge without uplink of our own.
+    """
+
+    publishes = False
+
+    def __init__(self, kind: str, table: str) -> None:
+        self.kind = kind
+        self._table = table
+
+    def check(self, network: Network, others: Sequence[Network]) -> None:
+        if not network.device:
+            raise Invalid(f"a {self.kind} network needs a parent interface: -o parent=NAME")
+        if network.device == "lo":
+            raise Invalid(f"loopback interface is not a valid {self.kind} parent link")
+        if not available(self.kind):
+            raise NotImplementedYet(f"this host's kernel has no {self.kind} interfaces")
+        for other in others:
+            if other.device != network.device or other.driver not in ("macvlan", "ipvlan"):
+                continue
+            modes = (network.options.get("macvlan_mode"), other.options.get("macvlan_mode"))
+            if other.driver != self.kind or "passthru" in modes:
+                raise Conflict(
+                    f"network {other.name} is already using parent interface {network.device}"
+                )
+
+    async def create(self, network: Network) -> None:
+        await asyncio.to_thread(self._create, network)
+
+    def _create(self, network: Network) -> None:
+        name = network.device
+        if netlink.index_of(name) is not None:
+            return
+        base, dot, tag = name.rpartition(".")
+        parent = netlink.index_of(base) if dot else None
+        if parent is None or not tag.isdigit() or not 1 <= int(tag) <= 4094:
+            raise Invalid(f"parent interface {name} was not found on this host")
+        with Netlink() as kernel:
+            try:
+                kernel.run(
+                    [
+                        netlink.add_child("vlan", name, parent=parent, mode=int(tag)),
+                        netlink.set_link(
+                            name, up=True, alias=bridges.alias_of(self._table, network.id)
+                        ),
+                    ]
+                )
+            except NetlinkError as error:
+                raise NotImplementedYet(
+                    f"VLAN interface {name} cannot be made: {error.strerror}"
+                ) from error
+
+    async def remove(self, network: Network) -> None:
+        alias = bridges.alias_of(self._table, network.id)
+        await asyncio.to_thread(bridges.delete_owned, network.device, alias)
+
+    def interface(self, network: Network, endpoint: Endpoint) -> Interface:
+        modes = netlink.MACVLAN_MODES if self.kind == "macvlan" else netlink.IPVLAN_MODES
+        default = "bridge" if self.kind == "macvlan" else "l2"
+        return Interface(
+            kind=self.kind,
+            parent=network.device,
+            name=endpoint.interface,
+            index=endpoint.index,
+            mac=endpoint.mac,
+            mode=modes[network.options.get(f"{self.kind}_mode", default)],
+            mtu=network.number(MTU),
+            addresses=_addresses(endpoint),
+        )
+
+
+class PlainDriver:
+    """host and none: nothing to make, no interfaces."""
+
+    publishes = False
+
+    def check(self, network: Network, others: Sequence[Network]) -> None:
+        return None
+
+    async def create(self, network: Network) -> None:
+        return None
+
+    async def remove(self, network: Network) -> None:
+        return None
+
+    def interface(self, network: Network, endpoint: Endpoint) -> Interface:
+        raise Invalid(f"network {network.name} has no interfaces")
+
+
+def available(kind: str) -> bool:
+    """Whether the kernel can make such interfaces: tried in a namespace that is thrown away."""
+    if kind not in _probed:
+        _probed[kind] = netns.in_thread(lambda: _try(kind))
+    return _probed[kind]
+
+
+_probed: dict[str, bool] = {}
+
+
+def _try(kind: str) -> bool:
+    fd = netns.create()
+    try:
+        with netns.entered(fd), Netlink() as kernel:
+            kernel.run([netlink.add_bridge("probe", "02:42:00:00:00:01")])
+            parent = netlink.index_of("probe") or 0
+            kernel.run(
+                [
+                    netlink.add_child(
+                        kind, "child", parent=parent, mode=2 if kind == "ipvlan" else 4, up=False
+                    )
+                ]
+            )
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+    return True

@@ -1,0 +1,177 @@
+"""The daemon's own nftables table: what it should hold, and one transaction to get there."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import struct
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
+
+from wherry.errors import WherryError
+from wherry.linux import nft
+from wherry.linux.tasks import spawn
+from wherry.networks import ruleset
+from wherry.networks.ruleset import BridgeRules, Published
+
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+_NETFILTER, _NFTABLES_GROUP = 12, 7
+_NFT_SUBSYSTEM = 10
+_DELETIONS = frozenset({2, 5, 8, 11, 14})
+"""DELTABLE, DELCHAIN, DELRULE, DELSET, DELSETELEM of ``nf_tables_msg_types``."""
+_QUIET = 0.3
+"""Seconds without a foreign change before the table is repaired."""
+
+
+class Firewall:
+    """Callers change what is wanted and then ``await sync()``; waiting callers share one change."""
+
+    def __init__(self, table: str) -> None:
+        self.table = table
+        self._bridges: dict[str, BridgeRules] = {}
+        self._published: dict[str, list[Published]] = {}
+        self._applied: ruleset.Elements | None = None
+        self._lock = asyncio.Lock()
+        self._watch: socket.socket | None = None
+        self._working = False
+        self._repair: asyncio.TimerHandle | None = None
+
+    def set_bridge(self, network_id: str, rules: BridgeRules | None) -> None:
+        """None takes the network's rules away."""
+        if rules is None:
+            self._bridges.pop(network_id, None)
+        else:
+            self._bridges[network_id] = rules
+
+    def set_published(self, container_id: str, published: Iterable[Published]) -> None:
+        """The container's ports from now on; none takes them away."""
+        entries = list(published)
+        if entries:
+            self._published[container_id] = entries
+        else:
+            self._published.pop(container_id, None)
+
+    async def sync(self) -> None:
+        """Bring the kernel to what is wanted. Raises ``Internal`` with nft's words."""
+        async with self._lock:
+            wanted = self._wanted()
+            if self._applied is None:
+                await self._apply(ruleset.rebuild(self.table, wanted), wanted)
+                return
+            script = ruleset.change(self.table, self._applied, wanted)
+            if not script:
+                return
+            try:
+                await self._apply(script, wanted)
+            except WherryError as error:
+                # Somebody else changed our table: put the whole of it right.
+                _log.warning("firewall table %s is rebuilt: %s", self.table, error.message)
+                await self._apply(ruleset.rebuild(self.table, wanted), wanted)
+
+    async def rebuild(self) -> None:
+        """Write the whole table again, in one transaction."""
+        self._applied = None
+        await self.sync()
+
+    async def remove(self) -> None:
+        """Take the table away (a daemon that gives up its networks)."""
+        async with self._lock:
+            self._stop_repair()
+            self._applied = None
+            await self._quietly(lambda: nft.run(ruleset.remove(self.table)))
+
+    def _wanted(self) -> ruleset.Elements:
+        published = [each for entries in self._published.values() for each in entries]
+        return ruleset.elements(self._bridges.values(), published)
+
+    async def _apply(self, script: str, wanted: ruleset.Elements) -> None:
+        await self._quietly(lambda: nft.run(script))
+        self._applied = wanted
+
+    async def _quietly(self, work: Callable[[], T]) -> T:
+        """Run in a thread, taking no notice of the kernel's word about our own changes."""
+        self._working = True
+        try:
+            return await asyncio.to_thread(work)
+        finally:
+            self._drain()
+            self._working = False
+
+    def watch(self) -> None:
+        """Notice when somebody flushes or deletes our rules, and repair them."""
+        if self._watch is not None:
+            return
+        try:
+            sock = socket.socket(
+                socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETFILTER
+            )
+            sock.setblocking(False)
+            sock.bind((0, 1 << (_NFTABLES_GROUP - 1)))
+        except OSError as error:
+            _log.warning("firewall changes by others are not noticed: %s", error)
+            return
+        self._watch = sock
+        asyncio.get_running_loop().add_reader(sock, self._changed)
+
+    def close(self) -> None:
+        """Stop watching; the rules stay."""
+        self._stop_repair()
+        if self._watch is not None:
+            asyncio.get_running_loop().remove_reader(self._watch)
+            self._watch.close()
+            self._watch = None
+
+    def _stop_repair(self) -> None:
+        if self._repair is not None:
+            self._repair.cancel()
+            self._repair = None
+
+    def _drain(self) -> bool:
+        """Read what the kernel has told; True if some of it took from our table."""
+        found = False
+        name = self.table.encode() + b"\0"
+        while self._watch is not None:
+            try:
+                data = self._watch.recv(1 << 18)
+            except BlockingIOError:
+                break
+            except OSError:
+                # More was told than the socket could hold: assume the worst.
+                found = True
+                continue
+            found = found or _deletes(data, name)
+        return found
+
+    def _changed(self) -> None:
+        if self._working or not self._drain() or self._applied is None:
+            return
+        self._stop_repair()
+        loop = asyncio.get_running_loop()
+        self._repair = loop.call_later(_QUIET, self._start_repair)
+
+    def _start_repair(self) -> None:
+        self._repair = None
+        _log.warning("firewall table %s was changed by others and is rebuilt", self.table)
+        spawn(self.rebuild(), name="firewall repair")
+
+
+def _deletes(data: bytes, table: bytes) -> bool:
+    at = 0
+    while at + 20 <= len(data):
+        size, kind = struct.unpack_from("=IH", data, at)
+        if size < 16:
+            return False
+        if kind >> 8 == _NFT_SUBSYSTEM and kind & 0xFF in _DELETIONS and at + 24 <= len(data):
+            width, attribute = struct.unpack_from("=HH", data, at + 20)
+            if attribute & 0x3FFF == 1 and data[at + 24 : at + 20 + width] == table:
+                return True
+        at += (size + 3) & ~3
+    return False
+
+
+def families(bits: Sequence[tuple[int, bool]]) -> tuple[int, ...]:
+    """The families whose flag is set."""
+    return tuple(family for family, flag in bits if flag)

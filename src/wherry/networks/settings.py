@@ -1,0 +1,100 @@
+"""What the daemon's configuration says about networks."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from wherry.errors import Invalid
+from wherry.networks import ipam
+from wherry.networks.values import Subnet
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """Values of ``wherryd``'s flags and ``daemon.json``; the defaults are Docker's."""
+
+    bridge: str = "wherry0"
+    """Interface of the default network; ``none``: there is no such network."""
+    bip: str = ""
+    fixed_cidr: str = ""
+    fixed_cidr_v6: str = ""
+    ipv6: bool = False
+    icc: bool = True
+    masquerade: bool = True
+    mtu: int = 0
+    binding: str = ""
+    """Host address of ports published without one."""
+    pools: tuple[ipam.Pool, ...] = ipam.DEFAULT_POOLS
+    dns: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()
+    host_firewall: bool = False
+    """Published ports obey the host's INPUT rules."""
+    gateway: str = ""
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> NetworkSettings:
+        """From option names with underscores. ``Invalid`` names the option."""
+        firewall = str(values.get("firewall") or "docker")
+        if firewall not in ("docker", "host"):
+            raise Invalid(f"invalid --firewall {firewall!r}: docker or host")
+        binding = str(values.get("ip") or "")
+        if binding:
+            try:
+                ipaddress.ip_address(binding)
+            except ValueError as error:
+                raise Invalid(f"invalid --ip {binding!r}") from error
+        return cls(
+            bridge=str(values.get("bridge") or "wherry0"),
+            bip=str(values.get("bip") or ""),
+            fixed_cidr=str(values.get("fixed_cidr") or ""),
+            fixed_cidr_v6=str(values.get("fixed_cidr_v6") or ""),
+            ipv6=bool(values.get("ipv6", False)),
+            icc=bool(values.get("icc", True)),
+            masquerade=bool(values.get("ip_masq", True)),
+            mtu=int(values.get("mtu") or 0),
+            binding="" if binding in ("0.0.0.0", "::") else binding,
+            pools=_pools(values.get("default_address_pools")),
+            dns=tuple(str(each) for each in values.get("dns") or ()),
+            dns_search=tuple(str(each) for each in values.get("dns_search") or ()),
+            dns_options=tuple(str(each) for each in values.get("dns_opts") or ()),
+            host_firewall=firewall == "host",
+            gateway=str(values.get("default_gateway") or ""),
+        )
+
+    def default_subnet(self) -> Subnet | None:
+        """The default bridge's IPv4 subnet where the configuration gives it."""
+        if not self.bip:
+            if self.fixed_cidr:
+                network = ipam.parse_network(self.fixed_cidr, "fixed-cidr")
+                return Subnet(str(network), ipam.first_gateway(Subnet(str(network))))
+            return None
+        try:
+            found = ipaddress.ip_interface(self.bip)
+        except ValueError as error:
+            raise Invalid(
+                f"invalid --bip {self.bip!r}: an address with its prefix is expected"
+            ) from error
+        inner = str(ipam.parse_network(self.fixed_cidr, "fixed-cidr")) if self.fixed_cidr else ""
+        return Subnet(str(found.network), self.gateway or str(found.ip), inner, gateway_asked=True)
+
+
+def _pools(value: Any) -> tuple[ipam.Pool, ...]:
+    """``[{"base": "10.0.0.0/8", "size": 24}]`` or ``["base=10.0.0.0/8,size=24"]``."""
+    if not value:
+        return ipam.DEFAULT_POOLS
+    entries: list[tuple[str, int]] = []
+    for each in value:
+        fields: Mapping[str, Any]
+        if isinstance(each, str):
+            fields = dict(part.partition("=")[::2] for part in each.split(","))
+        else:
+            fields = each
+        try:
+            entries.append((str(fields["base"]), int(fields["size"])))
+        except (KeyError, TypeError, ValueError) as error:
+            raise Invalid(f"invalid default address pool {each!r}: base and size") from error
+    return ipam.parse_pools(entries)

@@ -1,0 +1,221 @@
+"""Interfaces in namespaces: what the drivers ask of the kernel, and namespaces made ahead.
+
+All functions here block for a millisecond or so and are called in threads. The host's side is
+the network namespace of the calling thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from wherry.errors import Internal, NotFound
+from wherry.linux import netlink, netns, nft
+from wherry.linux.netlink import Message, Netlink, NetlinkError
+
+RESOLVER = "127.0.0.11"
+_GONE = (errno.ENODEV, errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL)
+
+
+@dataclass(frozen=True)
+class Interface:
+    """One interface to be put into a namespace."""
+
+    kind: str
+    """veth, macvlan or ipvlan."""
+    parent: str
+    """Bridge, or parent interface."""
+    name: str
+    index: int
+    mac: str
+    host_name: str = ""
+    mode: int = 0
+    mtu: int = 0
+    isolated: bool = False
+    """Other containers cannot be reached through the bridge."""
+    hairpin: bool = False
+    """The container may reach its own published ports: with br_netfilter, frames then leave by
+    the bridge's port that they came from."""
+    addresses: Sequence[tuple[str, int]] = ()
+    gateway4: str = ""
+    """Default route to be set now; empty: none through this interface."""
+    gateway6: str = ""
+    direct4: bool = False
+    """Default route straight out of the interface (no gateway known)."""
+
+
+@dataclass
+class Namespace:
+    """A network namespace held by a descriptor, with the resolver's sockets if it has them."""
+
+    fd: int
+    inode: int
+    sockets: list[socket.socket] = field(default_factory=list)
+    """UDP and TCP of the embedded resolver, until they are handed to it."""
+
+    def close(self) -> None:
+        """Let go; the kernel takes everything away once nobody else holds it."""
+        for each in self.sockets:
+            each.close()
+        self.sockets.clear()
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+def prepare(*, resolver: bool = False) -> Namespace:
+    """A new namespace with its loopback up; with ``resolver``, its sockets and their redirect."""
+    fd = netns.create()
+    space = Namespace(fd, netns.identity(fd))
+    try:
+        with netns.entered(fd), Netlink() as kernel:
+            kernel.run([netlink.set_link(index=1, up=True)])
+            # Docker's defaults: low ports and ping need no privilege inside a container.
+            netns.write_sysctl("ipv4/ip_unprivileged_port_start", "0")
+            netns.write_sysctl("ipv4/ping_group_range", "0 2147483647")
+            netns.write_sysctl("ipv6/conf/default/disable_ipv6", "1")
+            if resolver:
+                space.sockets = resolver_sockets()
+    except BaseException:
+        space.close()
+        raise
+    return space
+
+
+def resolver_sockets() -> list[socket.socket]:
+    """Sockets of the embedded resolver in the calling thread's namespace.
+
+    They listen on ports of their own, and a redirect leads port 53 of 127.0.0.11 there: a name
+    server inside the container can still have port 53 of every address.
+    """
+    made: list[socket.socket] = []
+    try:
+        for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+            sock = socket.socket(socket.AF_INET, kind | socket.SOCK_CLOEXEC)
+            made.append(sock)
+            sock.setblocking(False)
+            sock.bind((RESOLVER, 0))
+        made[1].listen(64)
+        udp, tcp = (each.getsockname()[1] for each in made)
+        nft.run(
+            "table ip wherry_names {\n}\ndelete table ip wherry_names\n"
+            "table ip wherry_names {\n"
+            "  chain queries {\n    type nat hook output priority -100; policy accept;\n"
+            f"    ip daddr {RESOLVER} udp dport 53 dnat to {RESOLVER}:{udp}\n"
+            f"    ip daddr {RESOLVER} tcp dport 53 dnat to {RESOLVER}:{tcp}\n  }}\n}}\n"
+        )
+    except BaseException:
+        for each in made:
+            each.close()
+        raise
+    return made
+
+
+def listen_inside(space: Namespace) -> list[socket.socket]:
+    """``resolver_sockets`` in a namespace that was made without them."""
+    with netns.entered(space.fd):
+        return resolver_sockets()
+
+
+def plug(space: Namespace, interfaces: Sequence[Interface]) -> None:
+    """Create the interfaces, addresses and default routes. Raises ``NotFound`` when a parent is
+    missing, ``Internal`` else; what was created goes with the namespace, or by ``unplug``."""
+    if not interfaces:
+        return
+    with Netlink() as kernel:
+        messages = [_outer(space, each) for each in interfaces]
+        _run(kernel, messages)
+        _run(kernel, [_port(each) for each in interfaces if each.isolated or each.hairpin])
+    with netns.entered(space.fd), Netlink() as kernel:
+        for each in interfaces:
+            six = any(":" in address for address, _ in each.addresses)
+            netns.write_sysctl(f"ipv6/conf/{each.name}/disable_ipv6", "0" if six else "1")
+            if six:
+                netns.write_sysctl(f"ipv6/conf/{each.name}/accept_ra", "0")
+        _run(kernel, [message for each in interfaces for message in _inner(each)])
+
+
+def _outer(space: Namespace, each: Interface) -> Message:
+    parent = netlink.index_of(each.parent)
+    if parent is None:
+        raise NotFound(f"network interface {each.parent} is missing")
+    if each.kind == "veth":
+        return netlink.add_veth(
+            each.host_name,
+            master=parent,
+            peer=each.name,
+            peer_index=each.index,
+            peer_mac=each.mac,
+            namespace=space.fd,
+            mtu=each.mtu,
+        )
+    return netlink.add_child(
+        each.kind,
+        each.name,
+        parent=parent,
+        mode=each.mode,
+        index=each.index,
+        mac=each.mac if each.kind == "macvlan" else "",
+        mtu=each.mtu,
+        namespace=space.fd,
+        up=False,
+    )
+
+
+def _port(each: Interface) -> Message:
+    index = netlink.index_of(each.host_name)
+    if index is None:
+        raise Internal(f"network interface {each.host_name} vanished")
+    return netlink.set_port(index, isolated=each.isolated, hairpin=each.hairpin)
+
+
+def _inner(each: Interface) -> list[Message]:
+    messages = [netlink.set_link(index=each.index, up=True)]
+    messages += [netlink.add_address(each.index, text, size) for text, size in each.addresses]
+    return messages + default_routes(each.index, each.gateway4, each.gateway6, each.direct4)
+
+
+def default_routes(
+    index: int, gateway4: str, gateway6: str, direct4: bool = False
+) -> list[Message]:
+    messages = []
+    if gateway4:
+        messages.append(netlink.add_route(index, gateway=gateway4))
+    elif direct4:
+        messages.append(netlink.add_route(index))
+    if gateway6:
+        messages.append(netlink.add_route(index, gateway=gateway6))
+    return messages
+
+
+def unplug(space: Namespace, name: str) -> None:
+    """Remove an interface from a living namespace; the veth's other end goes with it."""
+    with netns.entered(space.fd), Netlink() as kernel, contextlib.suppress(NetlinkError):
+        kernel.run([netlink.delete_link(name)], ignore=_GONE)
+
+
+def reroute(space: Namespace, routes: Sequence[tuple[int, str, str, bool]]) -> None:
+    """Replace the default routes by those of (interface index, gateway4, gateway6, direct4)."""
+    with netns.entered(space.fd), Netlink() as kernel:
+        for family in (socket.AF_INET, socket.AF_INET6):
+            with contextlib.suppress(NetlinkError):
+                kernel.run([netlink.delete_route(family=family)], ignore=_GONE)
+        _run(kernel, [message for each in routes for message in default_routes(*each)])
+
+
+def delete_links(names: Iterable[str]) -> None:
+    """Remove interfaces of the host's side; those that are gone already are no error."""
+    with Netlink() as kernel:
+        for name in names:
+            kernel.run([netlink.delete_link(name)], ignore=_GONE)
+
+
+def _run(kernel: Netlink, messages: Sequence[Message]) -> None:
+    try:
+        kernel.run(messages)
+    except NetlinkError as error:
+        raise Internal(f"the kernel refused: {error.strerror}") from error
