@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,7 @@ from tests.runtime.runtime_conformance import (
 from wherry.errors import Conflict
 from wherry.linux.cgroups import is_frozen
 from wherry.linux.pidfd import is_alive
+from wherry.linux.seccompfilter import FilterCache, Unsupported, compile_filter
 from wherry.runtime.failures import CommandNotExecutable, CommandNotFound
 from wherry.runtime.port import Exit, Launch
 from wherry.runtime.probe import open_runtime
@@ -258,3 +259,27 @@ async def test_fifty_at_once(real: RealWorld) -> None:
     async with asyncio.timeout(60):
         codes = await asyncio.gather(*(life(launch) for launch in launches))
     assert codes == [0] * 50
+
+
+async def test_the_filter_is_the_one_that_crun_makes(real: RealWorld) -> None:
+    if "crun" not in real.runtime_facts.versions:
+        pytest.skip("crun is not installed")
+    launch = real.launch("theirs", "sleep", "100", runtime="crun")
+    real.runtime._filters = FilterCache(_refuse)
+    await real.runtime.create(launch)
+    theirs = (real.base / "runtime" / "theirs" / "seccomp.bpf").read_bytes()
+    await real.runtime.delete("theirs", launch.bundle)
+    assert compile_filter(launch.spec["linux"]["seccomp"]) == theirs
+    assert len(theirs) > 1000
+
+
+async def test_a_given_filter_holds(real: RealWorld) -> None:
+    for runtime in real.runtime_facts.versions:
+        launch = real.launch("held", "busybox", "unshare", "-U", "true", runtime=runtime)
+        ended, output = await run(real, launch)
+        assert ended.code == 1
+        assert b"Operation not permitted" in output[2]
+
+
+def _refuse(_: Mapping[str, object]) -> bytes:
+    raise Unsupported("for the test")

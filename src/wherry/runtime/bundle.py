@@ -164,6 +164,22 @@ def clear_exec(run_dir: Path) -> None:
         run_dir.rmdir()
 
 
+def remove_flat(directory: Path) -> bool:
+    """Remove a directory that holds no other; False (and nothing done) when it does."""
+    try:
+        entries = list(os.scandir(directory))
+        if any(entry.is_dir(follow_symlinks=False) for entry in entries):
+            return False
+        for entry in entries:
+            os.unlink(entry.path)
+        os.rmdir(directory)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
 def control(directory: Path, message: bytes) -> None:
     """Write to the monitor's control pipe. Raises ``Conflict`` when nobody reads it."""
     try:
