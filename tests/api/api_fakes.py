@@ -141,6 +141,9 @@ class FakeContainers:
             finally:
                 self.finished.set()
 
+    async def clear_logs(self, ref: str) -> None:
+        self.calls.append(("clear_logs", (ref,), {}))
+
     def tty(self, ref: str) -> bool:
         self._know(ref)
         return self.terminal

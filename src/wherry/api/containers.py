@@ -33,6 +33,7 @@ class ContainerRoutes:
         add("GET", "/containers/{id}/json", self.inspect)
         add("GET", "/containers/{id}/top", self.top)
         add("GET", "/containers/{id}/changes", self.changes)
+        add("DELETE", "/containers/{id}/logs", self.clear_logs)
         add("GET", "/containers/{id}/logs", self.logs)
         add("POST", "/containers/{id}/start", self.start)
         add("POST", "/containers/{id}/stop", self.stop)
@@ -185,6 +186,11 @@ class ContainerRoutes:
     async def prune(self, call: Call) -> web.StreamResponse:
         return json_reply(await self._containers.prune(call.query.filters()))
 
+    async def clear_logs(self, call: Call) -> web.StreamResponse:
+        """Beyond Docker: forget what was logged so far."""
+        await self._containers.clear_logs(call.path["id"])
+        return empty()
+
     async def logs(self, call: Call) -> web.StreamResponse:
         """Frames, or raw bytes of a terminal; the head goes out before the first line."""
         query, ref = call.query, call.path["id"]
@@ -207,6 +213,8 @@ class ContainerRoutes:
         with contextlib.suppress(ConnectionError):
             async for line in lines:
                 data = line.data
+                if options.details:
+                    data = line.details.encode() + b" " + data
                 if options.timestamps:
                     data = line.timestamp.encode() + b" " + data
                 await response.write(data if tty else frame(line.stream, data))

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 
 def logs(ctx: Context, options: Options, args: list[str]) -> None:
+    if options.on("clear"):
+        ctx.client.delete(f"/containers/{args[0]}/logs")
+        return
     found = ctx.client.get(f"/containers/{args[0]}/json")
     pieces = ctx.client.stream(
         "GET",
@@ -63,6 +66,7 @@ LOGS = Command(
     logs,
     "[OPTIONS] CONTAINER",
     [
+        switch("clear", "Remove what was logged so far, and print nothing"),
         switch("details", "Show extra details provided to logs"),
         switch("follow", "Follow log output", short="f"),
         text(

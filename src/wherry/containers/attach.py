@@ -139,7 +139,7 @@ class Sessions:
         self,
         live: Live,
         options: AttachOptions,
-        history: Callable[[Live], list[tuple[int, bytes]]],
+        history: Callable[[Live], Awaitable[list[tuple[int, bytes]]]],
     ) -> StdioSession:
         """A session by ``options``. ``history`` reads the log so far, for ``logs``.
 
@@ -174,7 +174,7 @@ class Sessions:
         else:
             self._pending.setdefault(live.id, []).append(session)
         if options.logs:
-            session.replay(history(live))
+            session.replay(await history(live))
         self._book.publish(record, "attach")
         return session
 

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 
 import msgspec
 
+from wherry.containers import logoptions
 from wherry.containers.facts import HostFacts
-from wherry.errors import Invalid, NotFound, NotImplementedYet
+from wherry.errors import Invalid, NotImplementedYet
 from wherry.wire.container import (
     Config,
     HostConfig,
@@ -22,7 +23,6 @@ from wherry.wire.container import (
 
 MINIMUM_MEMORY = 6 << 20
 POLICIES = ("", "no", "always", "on-failure", "unless-stopped")
-LOG_DRIVERS = ("json-file", "local", "none")
 
 MASKED_PATHS = [
     "/proc/asound",
@@ -207,13 +207,7 @@ def check_modes(host: HostConfig, config: Config, runtimes: Sequence[str]) -> No
         raise Invalid("conflicting options: hostname and the UTS mode")
     if host.runtime and runtimes and host.runtime not in runtimes:
         raise Invalid(f"unknown or invalid runtime name: {host.runtime}")
-    log = host.log_config
-    if log is not None and log.type and log.type not in LOG_DRIVERS:
-        if log.type in ("syslog", "journald", "gelf", "fluentd", "awslogs", "splunk", "gcplogs"):
-            raise NotImplementedYet(
-                f"the logging driver {log.type} is not there yet; use json-file, local or none"
-            )
-        raise NotFound(f"logger: no log driver named '{log.type}' is registered")
+    logoptions.policy(host.log_config)
     if host.isolation not in (None, "", "default"):
         raise Invalid(f"invalid isolation '{host.isolation}' on linux")
     if host.device_requests:

@@ -19,6 +19,7 @@ from wherry.containers.names import validate
 from wherry.containers.ports import EventSink, Networking, Volumes
 from wherry.containers.reconcile import Reconciler
 from wherry.containers.remove import Remover
+from wherry.containers.rotation import Rotator
 from wherry.containers.service import (
     AttachOptions,
     ExecRequest,
@@ -89,7 +90,8 @@ class ContainerEngine:
             book, paths, runtime, networking, volumes, self._sessions, self._stopper
         )
         self._execs = Execs(book, paths, runtime, specs)
-        self._logs = Logs(paths)
+        self._rotator = Rotator(book, paths, runtime)
+        self._logs = Logs(paths, self._rotator)
         self._archiver = Archiver(paths, images, namespaces or PrivateMounts(LinuxSyscalls()))
         self._stats = Stats(book, specs.cgroup_path, facts.memory_total)
         self._looker = Looker(book, paths, images, runtime, networking)
@@ -102,6 +104,9 @@ class ContainerEngine:
         self._health = HealthChecks(book, paths, runtime, specs)
         self._supervisor.on_start.append(self._health.begin)
         self._supervisor.on_end.append(self._health.end)
+        self._supervisor.on_start.append(self._rotator.begin)
+        self._supervisor.on_end.append(self._rotator.end)
+        self._remover.on_remove.append(self._rotator.forget)
 
     async def _again(self, live: Live) -> None:
         await self._starter.start(live, again=True)
@@ -213,6 +218,9 @@ class ContainerEngine:
 
     def logs(self, ref: str, options: LogOptions) -> AsyncIterator[LogLine]:
         return self._logs.read(self._book.get(ref), options)
+
+    async def clear_logs(self, ref: str) -> None:
+        await self._logs.clear(self._book.get(ref))
 
     def tty(self, ref: str) -> bool:
         return bool(self._book.get(ref).record.config.tty)
@@ -358,6 +366,7 @@ class ContainerEngine:
 
     async def shutdown(self) -> None:
         self._health.close()
+        self._rotator.close()
         self._supervisor.close()
         self._sessions.close()
         await self._remover.close()

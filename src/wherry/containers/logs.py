@@ -1,11 +1,14 @@
-"""The log of a container for the API: by ``runtime.logfile``, which knows the monitor's format."""
+"""Logs of containers: reading them, across rotated segments, and clearing them."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 
 from wherry.containers.book import Live
+from wherry.containers.logoptions import details, policy
+from wherry.containers.rotation import Rotator
 from wherry.containers.service import LogLine, LogOptions
 from wherry.containers.transitions import has_process
 from wherry.errors import Internal, NotImplementedYet
@@ -13,57 +16,62 @@ from wherry.runtime import logfile
 from wherry.runtime.logfile import Selection
 from wherry.store.paths import Paths
 
-_BATCH = 256
-"""Lines between two looks at the other tasks."""
-
 
 class Logs:
-    def __init__(self, paths: Paths) -> None:
+    def __init__(self, paths: Paths, rotator: Rotator) -> None:
         self._paths = paths
+        self._rotator = rotator
 
     def read(self, live: Live, options: LogOptions) -> AsyncIterator[LogLine]:
         """See ``containers.service.Containers.logs``. Raises before the first line."""
-        config = live.record.host_config.log_config
-        if config is not None and config.type == "none":
+        record = live.record
+        if not policy(record.host_config.log_config).keeps:
             raise NotImplementedYet("configured logging driver does not support reading")
+        attributes = ""
+        if options.details:
+            pairs = (each.partition("=") for each in record.config.env or ())
+            environment = {name: value for name, _, value in pairs}
+            found = details(record.host_config.log_config, record.labels, environment)
+            attributes = ",".join(f"{key}={value}" for key, value in found.items())
         selection = Selection(
-            stdout=options.stdout,
-            stderr=options.stderr,
-            since=options.since,
-            until=options.until,
-            tail=options.tail,
+            options.stdout, options.stderr, options.since, options.until, options.tail
         )
-        if options.follow and has_process(live.record.status):
-            return self._follow(live, selection, live.over)
-        return self._lines(live, selection)
+        over = live.over
+        if not (options.follow and has_process(record.status)):
+            over = asyncio.Event()
+            over.set()
+        return self._lines(live, selection, over, attributes)
 
-    async def _lines(self, live: Live, selection: Selection) -> AsyncIterator[LogLine]:
-        try:
-            entries = logfile.read(self._paths.container(live.id).log, selection)
-            for number, entry in enumerate(entries):
-                yield LogLine(entry.stream, entry.data, entry.timestamp)
-                if number % _BATCH == _BATCH - 1:
-                    await asyncio.sleep(0)
-        except OSError as error:
-            raise _unreadable(live, error) from error
-
-    async def _follow(
-        self, live: Live, selection: Selection, over: asyncio.Event
+    async def _lines(
+        self, live: Live, selection: Selection, over: asyncio.Event, attributes: str
     ) -> AsyncIterator[LogLine]:
-        log = self._paths.container(live.id).log
+        """Until ``over`` is set, and everything logged by then has been read."""
         try:
-            async for entry in logfile.follow(log, selection, over):
-                yield LogLine(entry.stream, entry.data, entry.timestamp)
+            entries = logfile.follow(self._paths.container(live.id).log, selection, over)
+            async with aclosing(entries):
+                async for entry in entries:
+                    yield LogLine(entry.stream, entry.data, entry.timestamp, attributes)
         except OSError as error:
             raise _unreadable(live, error) from error
 
-    def history(self, live: Live) -> list[tuple[int, bytes]]:
+    async def history(self, live: Live) -> list[tuple[int, bytes]]:
         """Everything logged so far, for an attach with ``logs``."""
+        path = self._paths.container(live.id).log
+
+        def everything() -> list[tuple[int, bytes]]:
+            return [(entry.stream, entry.data) for entry in logfile.read(path, Selection())]
+
         try:
-            entries = logfile.read(self._paths.container(live.id).log, Selection())
-            return [(entry.stream, entry.data) for entry in entries]
+            return await asyncio.to_thread(everything)
         except OSError as error:
             raise _unreadable(live, error) from error
+
+    async def clear(self, live: Live) -> None:
+        """Forget everything logged so far; what comes later is kept as before."""
+        try:
+            await self._rotator.clear(live)
+        except OSError as error:
+            raise Internal(f"the log of container {live.id} cannot be cleared: {error}") from error
 
 
 def _unreadable(live: Live, error: OSError) -> Internal:

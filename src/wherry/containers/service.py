@@ -45,6 +45,8 @@ class LogLine:
     """Text with its newline; a partial line has none."""
     timestamp: str
     """RFC 3339 with nanoseconds."""
+    details: str = ""
+    """``key=value,...`` of the labels and variables that the log options name, when asked."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,9 @@ class Containers(Protocol):
 
     def logs(self, ref: str, options: LogOptions) -> AsyncIterator[LogLine]:
         """Raises before the first line is asked for when the container is unknown."""
+
+    async def clear_logs(self, ref: str) -> None:
+        """Forget everything logged so far (beyond Docker)."""
 
     def tty(self, ref: str) -> bool:
         """Whether the container has a terminal (and so raw streams)."""

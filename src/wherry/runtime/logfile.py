@@ -12,7 +12,7 @@ import gzip
 import os
 import time
 import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -306,7 +306,9 @@ def _after(log: Path, identity: os.stat_result) -> Path:
     return log
 
 
-async def follow(log: Path, selection: Selection, ended: asyncio.Event) -> AsyncIterator[Entry]:
+async def follow(
+    log: Path, selection: Selection, ended: asyncio.Event
+) -> AsyncGenerator[Entry, None]:
     """Entries as they come, until ``ended`` is set and everything has been read.
 
     Set ``ended`` when the monitor has ended (its log is complete then), or to stop. Ends by
