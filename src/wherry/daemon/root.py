@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,7 +21,6 @@ from wherry.api.volumes import VolumeRoutes
 from wherry.containers.engine import ContainerEngine
 from wherry.containers.facts import HostFacts as ContainerFacts
 from wherry.containers.oci_specs import OciSpecs
-from wherry.containers.plain import PlainNetworking
 from wherry.daemon.config import Config
 from wherry.daemon.events import EventBus
 from wherry.daemon.process import Live
@@ -30,9 +31,12 @@ from wherry.linux import host as host_facts
 from wherry.linux.mounts import make_private_directory
 from wherry.linux.namespaces import PrivateMounts
 from wherry.linux.syscalls import LinuxSyscalls
+from wherry.networks.assembly import Networks
+from wherry.networks.settings import NetworkSettings
 from wherry.runtime.port import RuntimeFacts
 from wherry.runtime.probe import find, hidden_mounts, open_runtime
 from wherry.store.database import Database
+from wherry.store.paths import DEFAULT_DATA_ROOT
 from wherry.volumes.setup import build as build_volumes
 from wherry.wire.mounts import MountPoint
 
@@ -60,16 +64,19 @@ class WherryEngine:
     def __init__(
         self,
         images: ImageEngine,
+        networks: Networks,
         containers: ContainerEngine,
         groups: list[Any],
     ) -> None:
         self._images = images
+        self._networks = networks
         self._containers = containers
         self._groups = groups
 
     async def start(self) -> None:
-        """Reconcile: images, then the containers, which tell networks and volumes what runs."""
+        """Reconcile, lower rooms first; the containers tell networks and volumes what runs."""
         await self._images.reconcile()
+        await self._networks.start()
         await self._containers.reconcile()
         try:
             await self._images.ensure_base()
@@ -82,7 +89,13 @@ class WherryEngine:
         missing.register(router)
 
     async def stop(self) -> None:
+        """Containers go on. Where none runs, nothing of the networks stays on the host either."""
+        counts = self._containers.counts()
         await self._containers.shutdown()
+        if counts["running"] or counts["paused"]:
+            await self._networks.close()
+        else:
+            await self._networks.dismantle()
         self._images.close()
 
 
@@ -99,6 +112,9 @@ async def build(live: Live, database: Database, events: EventBus, identity: str)
         default=config.text("default_runtime"),
         calls=calls,
     )
+    networks = Networks(
+        paths=paths, database=database, settings=network_settings(config), events=events
+    )
     peers = _Peers()
     images = ImageEngine(database, paths, events, peers)
     volume_service, volume_archive, volumes = build_volumes(
@@ -114,7 +130,7 @@ async def build(live: Live, database: Database, events: EventBus, identity: str)
         paths,
         images,
         runtime,
-        PlainNetworking(),
+        networks.service,
         volumes,
         events,
         _container_facts(host, runtime_facts, runtime.runtimes()),
@@ -131,6 +147,7 @@ async def build(live: Live, database: Database, events: EventBus, identity: str)
             storage_driver="overlay2",
             storage_status=_storage(images),
             warnings=tuple(warnings(host, config)),
+            networks=tuple(networks.facts()["Network"]),
         ),
         containers,
         images,
@@ -149,7 +166,16 @@ async def build(live: Live, database: Database, events: EventBus, identity: str)
         VolumeRoutes(volume_service),
         VolumeArchiveRoutes(volume_archive),
     ]
-    return WherryEngine(images, containers, groups)
+    return WherryEngine(images, networks, containers, groups)
+
+
+def network_settings(config: Config) -> NetworkSettings:
+    """A daemon with a data root of its own, and no ``--bridge``, gets a bridge of its own."""
+    values = dict(config.settings)
+    if not values.get("bridge") and config.paths.data != DEFAULT_DATA_ROOT:
+        mark = hashlib.sha256(os.fsencode(config.paths.data)).hexdigest()[:8]
+        values["bridge"] = f"wherry-{mark}"
+    return NetworkSettings.parse(values)
 
 
 def _container_facts(
