@@ -7,7 +7,6 @@ a sweep of this process off them meanwhile.
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +24,7 @@ async def adopt(catalogue: Catalogue, lease: Lease, result: Mapping[str, Any]) -
     content, layers, tables = catalogue.content, catalogue.layers, catalogue.tables
     lease.hold(digest for digest, _, _ in result["blobs"])
     lease.hold(each["diff_id"] for each in result["layers"])
+    blobs = [each for each in result["blobs"] if not content.has(each[0])]
     for each in result["layers"]:
         if not layers.has(each["diff_id"]):
             stale = layers.discard(layers.folder(each["diff_id"]))
@@ -34,7 +34,7 @@ async def adopt(catalogue: Catalogue, lease: Lease, result: Mapping[str, Any]) -
 
     def rename() -> None:
         folders = set()
-        for digest, part, _ in result["blobs"]:
+        for digest, part, _ in blobs:
             content.adopt(digest, Path(part))
             folders.add(content.blob_path(digest).parent)
         for each in result["layers"]:
@@ -46,6 +46,8 @@ async def adopt(catalogue: Catalogue, lease: Lease, result: Mapping[str, Any]) -
     await asyncio.to_thread(rename)
     with tables.database.transaction():
         for digest, _, size in result["blobs"]:
+            if not content.blob_path(digest).exists():
+                continue
             tables.put_blob(digest, size, result["inflated"].get(digest, ""))
         for each in result["layers"]:
             tables.put_layer(each["diff_id"], each["kind"], each["size"])
@@ -80,9 +82,3 @@ def keep_root(catalogue: Catalogue, digest: str) -> list[ManifestRow]:
         catalogue.tables.put_target(digest, node.media_type, rows)
         catalogue.forget()
     return rows
-
-
-def free_bytes(path: Path) -> int:
-    """What an unprivileged writer could still write on the file system of ``path``."""
-    figures = os.statvfs(path)
-    return figures.f_bavail * figures.f_frsize

@@ -21,13 +21,9 @@ from wherry.oci.reference import Reference
 from wherry.store.images import ManifestRow
 from wherry.store.paths import Paths
 
-LAYER_TYPES = {
-    "": DOCKER_LAYER,
-    "gzip": DOCKER_LAYER + ".gzip",
-    "zstd": DOCKER_LAYER + ".zstd",
-    "bzip2": DOCKER_LAYER + ".bzip2",
-    "xz": DOCKER_LAYER + ".xz",
-}
+
+def _layer_type(compression: str) -> str:
+    return f"{DOCKER_LAYER}.{compression}" if compression else DOCKER_LAYER
 
 
 def docker_manifest(config: str, config_size: int, layers: Sequence[Sequence[Any]]) -> bytes:
@@ -40,7 +36,7 @@ def docker_manifest(config: str, config_size: int, layers: Sequence[Sequence[Any
         "mediaType": DOCKER_MANIFEST,
         "config": {"mediaType": DOCKER_CONFIG, "size": config_size, "digest": config},
         "layers": [
-            {"mediaType": LAYER_TYPES[compression], "size": size, "digest": digest}
+            {"mediaType": _layer_type(compression), "size": size, "digest": digest}
             for digest, size, compression in layers
         ],
     }

@@ -7,10 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from wherry.images import diff
 from wherry.images.worker import layer
-from wherry.images.worker.confine import syncfs
+from wherry.images.worker.confine import confined, syncfs
 from wherry.images.worker.inflate import Ahead, Read, inflated
 from wherry.images.worker.load import Loader, Say
+from wherry.images.worker.pack import Packer
+from wherry.images.worker.sink import Sink
 
 
 def _sync(result: dict[str, Any], folder: Path) -> None:
@@ -75,4 +78,31 @@ def _one_layer(
     return result
 
 
-JOBS: dict[str, Callable[..., dict[str, Any]]] = {"load": load, "import": import_}
+def commit(
+    *,
+    read: Read,
+    say: Say,
+    folder: Path,
+    known: list[str],
+    backend: str,
+    lower: list[str],
+    upper: str,
+) -> dict[str, Any]:
+    """An upper folder -> one layer; ``diff_id`` is "" when nothing was changed."""
+    changes = diff.changes(lower, upper)
+    if not changes:
+        return {"diff_id": "", "tar_size": 0, "layers": [], "blobs": [], "inflated": {}}
+    tar = folder / "layer.tar"
+    sink = Sink(tar)
+    try:
+        confined(upper, lambda: Packer(sink).run(changes))
+    finally:
+        diff_id = sink.close(sync=False)
+    return _one_layer(folder, tar, diff_id, known, backend)
+
+
+JOBS: dict[str, Callable[..., dict[str, Any]]] = {
+    "load": load,
+    "import": import_,
+    "commit": commit,
+}
