@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
@@ -39,8 +41,28 @@ class Host:
         self.engine = ImageEngine(self.database, self.paths, self.recorder, self.recorder)
 
     def reopen(self) -> None:
+        """As after a daemon's death: nothing is closed in order but the database."""
         self.database.close()
         self.open()
+
+    def close(self) -> None:
+        self.engine.close()
+        self.database.close()
+
+    def stored(self) -> tuple[list[str], list[str]]:
+        """Names in ``blobs/`` and in ``layers/``."""
+        return _names(self.paths.blobs), _names(self.paths.layers)
+
+    async def leftovers(self) -> list[str]:
+        """What is in ``tmp/`` once the background deletions are done."""
+        for task in asyncio.all_tasks():
+            if task.get_name() == "erase":
+                await task
+        return _names(self.paths.tmp)
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(os.listdir(folder)) if folder.exists() else []
 
 
 async def chunks(data: bytes, size: int = 65536) -> AsyncIterator[bytes]:

@@ -7,7 +7,6 @@ as the host's package stays the same. Nothing is fetched.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import io
 import os
 import tarfile
@@ -18,6 +17,7 @@ from typing import Any
 import msgspec
 
 from wherry.errors import Internal, NotFound
+from wherry.images.service import Image
 from wherry.oci import platform as platforms
 from wherry.wire.durations import rfc3339
 
@@ -157,8 +157,10 @@ def configuration(diff_id: str, when: int) -> bytes:
     return msgspec.json.encode(document)
 
 
-def binary_digest(busybox: Path) -> str:
-    return hashlib.sha256(busybox.read_bytes()).hexdigest()
+def is_base(image: Image) -> bool:
+    """Whether the image was made here, and not loaded by the user under the same name."""
+    history = image.config.history
+    return history is not None and [each.created_by for each in history[:1]] == [CREATED_BY]
 
 
 async def one_chunk(data: bytes) -> AsyncIterator[bytes]:

@@ -1,7 +1,7 @@
 """``--change`` of import and commit: Dockerfile instructions applied to a configuration (pure).
 
-Docker allows CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME and
-WORKDIR. ``config`` has the Engine API's keys; the result is a new dictionary.
+Docker allows CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME
+and WORKDIR. ``config`` has the Engine API's keys; the result is a new dictionary.
 """
 
 from __future__ import annotations
@@ -122,9 +122,7 @@ def _env(config: Config, rest: str) -> None:
     entries = list(config.get("Env") or [])
     for key, value in _pairs("ENV", rest, known):
         entry = f"{key}={value}"
-        place = next(
-            (at for at, each in enumerate(entries) if each.partition("=")[0] == key), None
-        )
+        place = next((at for at, each in enumerate(entries) if each.partition("=")[0] == key), None)
         if place is None:
             entries.append(entry)
         else:

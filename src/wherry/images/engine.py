@@ -6,16 +6,25 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-from wherry.errors import Internal, NotImplementedYet
+from wherry.errors import NotImplementedYet
 from wherry.images import base, inspection, listing
-from wherry.images.adopt import adopt, keep_root, put_document
+from wherry.images.adopt import adopt
 from wherry.images.catalogue import Catalogue
+from wherry.images.commit import Commit
 from wherry.images.content import ContentStore
+from wherry.images.diff import changes
+from wherry.images.gc import Collector
 from wherry.images.helper import job_folder, run_job
+from wherry.images.importer import Import
 from wherry.images.layers.store import LayerStore, layer_backends
-from wherry.images.load import Load, docker_manifest
+from wherry.images.load import Load
 from wherry.images.naming import Names
+from wherry.images.newimage import NewLayer, store_image
+from wherry.images.prune import Prune
+from wherry.images.remove import Remove
+from wherry.images.save import Save
 from wherry.images.service import EventSink, Image, ImageUsers, Progress
+from wherry.oci import platform as platforms
 from wherry.oci import reference as references
 from wherry.store.database import Database
 from wherry.store.images import ImageTables
@@ -36,6 +45,12 @@ class ImageEngine:
         self._catalogue = Catalogue(tables, content, self._layers)
         self._names = Names(self._catalogue, events)
         self._load = Load(paths, self._catalogue, self._names)
+        self._import = Import(paths, self._catalogue, self._names)
+        self._commit = Commit(paths, self._catalogue, self._names)
+        self._save = Save(self._catalogue)
+        self._collector = Collector(paths, self._catalogue, users)
+        self._remove = Remove(self._catalogue, self._names, users, self._collector)
+        self._prune = Prune(self._catalogue, users, self._remove, events)
         self._base = asyncio.Lock()
 
     # ---- looking
@@ -71,10 +86,10 @@ class ImageEngine:
         self._names.set(reference, found.rows[0].target)
 
     def remove(self, name: str, *, force: bool, prune_parents: bool) -> list[dict[str, str]]:
-        raise NotImplementedYet("removing images is not available yet")
+        return self._remove.run(name, force=force, prune_parents=prune_parents)
 
     async def prune(self, filters: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-        raise NotImplementedYet("pruning images is not available yet")
+        return self._prune.run(filters)
 
     # ---- files
 
@@ -84,7 +99,7 @@ class ImageEngine:
         return await self._load.run(stream, progress, platform)
 
     def save(self, names: Sequence[str], *, platform: str | None = None) -> AsyncIterator[bytes]:
-        raise NotImplementedYet("saving images is not available yet")
+        return self._save.stream(names, platform)
 
     async def import_(
         self,
@@ -96,7 +111,14 @@ class ImageEngine:
         platform: str | None,
         progress: Progress,
     ) -> str:
-        raise NotImplementedYet("importing images is not available yet")
+        return await self._import.run(
+            stream,
+            reference=reference,
+            message=message,
+            changes=changes,
+            platform=platform,
+            progress=progress,
+        )
 
     async def commit(
         self,
@@ -110,14 +132,48 @@ class ImageEngine:
         created_by: str,
         container_id: str,
     ) -> str:
-        raise NotImplementedYet("committing containers is not available yet")
+        return await self._commit.run(
+            parent,
+            upper,
+            reference=reference,
+            config=config,
+            author=author,
+            comment=comment,
+            created_by=created_by,
+            container_id=container_id,
+        )
 
     def diff(self, lower: Sequence[str], upper: str) -> list[tuple[str, int]]:
-        raise NotImplementedYet("comparing a container with its image is not available yet")
+        return [(path, kind) for path, kind in changes(lower, upper)]
 
     # ---- upkeep
 
+    async def pull(
+        self, name: str, tag: str, progress: Progress, *, platform: str | None = None
+    ) -> None:
+        reference = references.parse(name)
+        if tag:
+            reference = reference.with_digest(tag) if ":" in tag else reference.with_tag(tag)
+        reference = reference.with_default_tag()
+        shown = reference.familiar()
+        refusal = NotImplementedYet(
+            f"pulling from registries is not available yet: cannot pull {shown}; "
+            "use load or import instead"
+        )
+        if shown not in base.NAMES or (platform and platforms.parse(platform) != platforms.host()):
+            raise refusal
+        image = await self.ensure_base()
+        if self._catalogue.target_of(reference) is None:
+            self._names.set(reference, image.target, action="pull")
+        image = self.get(shown)
+        if not base.is_base(image):
+            raise refusal
+        progress({"status": f"Pulling from {reference.path}", "id": reference.tag})
+        progress({"status": f"Digest: {image.target}"})
+        progress({"status": f"Status: Image is up to date for {shown}"})
+
     async def ensure_base(self) -> Image:
+        """A name that the user took away is not put back while the other one is there."""
         async with self._base:
             for name in base.NAMES:
                 target = self._catalogue.target_of(references.parse(name))
@@ -141,12 +197,8 @@ class ImageEngine:
                 )
                 await adopt(catalogue, lease, result)
             config = base.configuration(result["diff_id"], when)
-            config_digest = await put_document(catalogue, lease, config)
-            layers = [(result["diff_id"], result["tar_size"], "")]
-            manifest = docker_manifest(config_digest, len(config), layers)
-            digest = await put_document(catalogue, lease, manifest)
-            if not keep_root(catalogue, digest):
-                raise Internal("the built-in base image is not whole")
+            layer = NewLayer(result["diff_id"], result["tar_size"])
+            _, digest = await store_image(catalogue, lease, config, None, layer)
             for name in base.NAMES:
                 reference = references.parse(name)
                 if catalogue.target_of(reference) is None:
@@ -154,7 +206,7 @@ class ImageEngine:
         return self.get(base.NAMES[0])
 
     def disk_usage(self) -> dict[str, Any]:
-        return listing.disk_usage(self._catalogue, {})
+        return listing.disk_usage(self._catalogue, self._users)
 
     def layer_backend(self) -> str:
         """Name of the back end that new layers are made for: ``erofs`` or ``directory``."""
@@ -165,4 +217,4 @@ class ImageEngine:
         self._layers.close()
 
     async def reconcile(self) -> None:
-        self._paths.tmp.mkdir(parents=True, exist_ok=True)
+        await self._collector.reconcile()

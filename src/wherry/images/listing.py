@@ -8,7 +8,7 @@ from typing import Any
 
 from wherry.images.catalogue import Catalogue
 from wherry.images.inspection import created_ns
-from wherry.images.service import Image
+from wherry.images.service import Image, ImageUsers
 from wherry.oci import reference as references
 from wherry.oci.reference import Reference
 from wherry.store.images import ReferenceRow
@@ -146,8 +146,10 @@ def _shared_sizes(catalogue: Catalogue, held: Held) -> dict[str, int]:
     }
 
 
-def disk_usage(catalogue: Catalogue, counts: Mapping[str, int]) -> dict[str, Any]:
+def disk_usage(catalogue: Catalogue, users: ImageUsers) -> dict[str, Any]:
     """The images' part of ``GET /system/df``: every layer counted once."""
+    held = Held(catalogue)
+    counts = {image_id: len(users.using(image_id)) for image_id in held.images}
     rows = summaries(catalogue, {}, show_all=True, shared_size=True, counts=counts)
     layers = sum(row.size for row in catalogue.tables.layers().values())
-    return {"Images": rows, "LayersSize": layers, "TotalSize": layers}
+    return {"Images": rows, "LayersSize": layers}

@@ -93,8 +93,9 @@ class Load:
         self, digest: str, rows: list[ManifestRow], names: Sequence[str], progress: Progress
     ) -> list[str]:
         image_id = self._catalogue.primary(digest)
-        references_ = [tagged for name in names if (tagged := _tagged(name)) is not None]
-        for reference in references_:
+        parsed = (_tagged(name) for name in names)
+        tagged = list(dict.fromkeys(each for each in parsed if each is not None))
+        for reference in tagged:
             old = self._names.set(reference, digest, action="load")
             if old is not None and old != image_id:
                 familiar = reference.familiar()
@@ -105,11 +106,11 @@ class Load:
                     }
                 )
             progress({"stream": f"Loaded image: {reference.familiar()}\n"})
-        if not references_:
+        if not tagged:
             self._names.loaded(image_id)
             progress({"stream": f"Loaded image ID: {image_id}\n"})
             return [image_id]
-        return [reference.familiar() for reference in references_]
+        return [reference.familiar() for reference in tagged]
 
 
 def _tagged(name: str) -> Reference | None:

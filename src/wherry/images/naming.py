@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from wherry.errors import WherryError
 from wherry.images.catalogue import Catalogue
 from wherry.images.service import EventSink
 from wherry.oci.reference import Reference
@@ -36,11 +37,17 @@ class Names:
 
     def say(self, action: str, image_id: str, name: str) -> None:
         """Publish an image event; attributes are the image's labels and ``name``."""
-        attributes: dict[str, str] = {}
+        self.publish(action, image_id, {**self.attributes(image_id), "name": name})
+
+    def publish(self, action: str, image_id: str, attributes: Mapping[str, str]) -> None:
+        self._events.publish("image", action, image_id, attributes)
+
+    def attributes(self, image_id: str) -> dict[str, str]:
+        """The image's labels; none when its configuration is no longer here."""
         try:
             labels = (self._catalogue.config(image_id).config or {}).get("Labels")
-        except Exception:
-            labels = None
-        if isinstance(labels, Mapping):
-            attributes = {str(key): str(value) for key, value in labels.items()}
-        self._events.publish("image", action, image_id, {**attributes, "name": name})
+        except WherryError:
+            return {}
+        if not isinstance(labels, Mapping):
+            return {}
+        return {str(key): str(value) for key, value in labels.items()}

@@ -20,7 +20,6 @@ from wherry.oci.platform import Platform
 from wherry.wire.durations import rfc3339
 
 
-
 @dataclass(frozen=True)
 class NewLayer:
     diff_id: str

@@ -51,7 +51,9 @@ class Images(Protocol):
     def lower_dirs(self, image: Image) -> list[str]:
         """Directories of the layers, topmost first, for overlayfs. [] for an empty image."""
 
-    def summaries(self, filters: Mapping[str, Sequence[str]], *, all: bool) -> list[dict[str, Any]]:
+    def summaries(
+        self, filters: Mapping[str, Sequence[str]], *, all: bool, shared_size: bool = False
+    ) -> list[dict[str, Any]]:
         """Rows of ``GET /images/json``."""
 
     def inspect(self, name: str, platform: str | None = None) -> dict[str, Any]: ...
@@ -102,6 +104,11 @@ class Images(Protocol):
 
     def diff(self, lower: Sequence[str], upper: str) -> list[tuple[str, int]]:
         """Changes of a container: (path, 0 modified | 1 added | 2 deleted), sorted."""
+
+    async def pull(
+        self, name: str, tag: str, progress: Progress, *, platform: str | None = None
+    ) -> None:
+        """``tag`` may be a tag, a digest or "". ``NotImplementedYet`` but for the built-in base."""
 
     async def ensure_base(self) -> Image:
         """Make ``wherry/busybox`` (and ``busybox``) from the host's busybox if it is not there."""

@@ -72,16 +72,25 @@ class ImageTables:
 
     # ---- targets and their images
 
-    def targets(self) -> dict[str, int]:
-        """Digest -> when it was added, oldest first."""
-        rows = self.database.execute("SELECT digest, added FROM image_targets ORDER BY added")
+    def targets(self, *, hidden: bool = False) -> dict[str, int]:
+        """Digest -> when it was added, oldest first; the hidden ones instead on request."""
+        rows = self.database.execute(
+            "SELECT digest, added FROM image_targets WHERE hidden = ? ORDER BY added", (hidden,)
+        )
         return {row["digest"]: row["added"] for row in rows}
+
+    def hide_target(self, digest: str) -> None:
+        """Take a root out of every view without letting go of its content."""
+        with self.database.transaction():
+            self.database.execute("DELETE FROM image_references WHERE target = ?", (digest,))
+            self.database.execute("UPDATE image_targets SET hidden = 1 WHERE digest = ?", (digest,))
 
     def put_target(self, digest: str, media_type: str, manifests: Iterable[ManifestRow]) -> None:
         """Keep a root and note its images; idempotent, newly complete images are added."""
         with self.database.transaction():
             self.database.execute(
-                "INSERT OR IGNORE INTO image_targets (digest, media_type, added) VALUES (?, ?, ?)",
+                "INSERT INTO image_targets (digest, media_type, added) VALUES (?, ?, ?)"
+                " ON CONFLICT (digest) DO UPDATE SET hidden = 0",
                 (digest, media_type, time.time_ns()),
             )
             for position, row in enumerate(manifests):
@@ -104,22 +113,24 @@ class ImageTables:
             self.database.execute("DELETE FROM image_references WHERE target = ?", (digest,))
             self.database.execute("DELETE FROM image_targets WHERE digest = ?", (digest,))
 
-    def manifests(self, target: str | None = None) -> list[ManifestRow]:
+    def manifests(self, target: str | None = None, *, hidden: bool = False) -> list[ManifestRow]:
         """Images of one target, in its order; of all targets, oldest target first."""
-        where, parameters = ("WHERE m.target = ?", (target,)) if target else ("", ())
+        where, parameters = (" AND m.target = ?", (target,)) if target else ("", ())
+        return self._manifests(
+            f"t.hidden = ?{where} ORDER BY t.added, m.target, m.position", (hidden, *parameters)
+        )
+
+    def manifests_of_image(self, image_id: str) -> list[ManifestRow]:
+        return self._manifests(
+            "t.hidden = 0 AND m.image_id = ? ORDER BY m.target, m.position", (image_id,)
+        )
+
+    def _manifests(self, where: str, parameters: tuple[object, ...]) -> list[ManifestRow]:
         rows = self.database.execute(
             "SELECT m.target, m.digest, m.image_id, m.os, m.architecture, m.variant"
             " FROM image_manifests m JOIN image_targets t ON t.digest = m.target"
-            f" {where} ORDER BY t.added, m.target, m.position",
+            f" WHERE {where}",
             parameters,
-        )
-        return [ManifestRow(*row) for row in rows]
-
-    def manifests_of_image(self, image_id: str) -> list[ManifestRow]:
-        rows = self.database.execute(
-            "SELECT target, digest, image_id, os, architecture, variant FROM image_manifests"
-            " WHERE image_id = ? ORDER BY target, position",
-            (image_id,),
         )
         return [ManifestRow(*row) for row in rows]
 
@@ -127,8 +138,9 @@ class ImageTables:
         """Ids of at most two images whose hex starts so (lower-case hex digits only)."""
         low = f"sha256:{hex_prefix}"
         rows = self.database.execute(
-            "SELECT DISTINCT image_id FROM image_manifests"
-            " WHERE image_id >= ? AND image_id < ? LIMIT 2",
+            "SELECT DISTINCT m.image_id FROM image_manifests m"
+            " JOIN image_targets t ON t.digest = m.target"
+            " WHERE t.hidden = 0 AND m.image_id >= ? AND m.image_id < ? LIMIT 2",
             (low, low + "g"),
         )
         return [row["image_id"] for row in rows]

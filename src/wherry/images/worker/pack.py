@@ -14,6 +14,7 @@ from wherry.errors import Conflict
 from wherry.images import diff
 from wherry.images.worker import tarfmt, tarwrite
 from wherry.images.worker.sink import CHUNK, Sink
+from wherry.images.worker.tarwrite import Attributes
 
 _SKIPPED_XATTRS = ("trusted.", "system.", "user.overlay.", "security.selinux")
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -42,51 +43,45 @@ class Packer:
     def _whiteout(self, name: bytes) -> None:
         parent, _, last = name.rpartition(b"/")
         hidden = b"/".join(part for part in (parent, b".wh." + last) if part)
-        self._sink.write(tarwrite.member(hidden, tarfmt.REGULAR, mode=0))
+        self._sink.write(tarwrite.member(hidden, tarfmt.REGULAR, Attributes(mode=0)))
 
     def _member(self, name: bytes) -> None:
         path = b"/" + name
         found = os.lstat(path)
         mode = found.st_mode
-        header = {
-            "mode": stat.S_IMODE(mode),
-            "uid": found.st_uid,
-            "gid": found.st_gid,
-            "mtime_ns": found.st_mtime_ns,
-            "xattrs": _xattrs(path),
-        }
+        own = Attributes(
+            stat.S_IMODE(mode), found.st_uid, found.st_gid, found.st_mtime_ns, _xattrs(path)
+        )
         if stat.S_ISDIR(mode):
             if _has(path, "trusted.overlay.redirect"):
                 shown = path.decode("utf-8", "replace")
                 raise Conflict(f"cannot commit: {shown} is a redirected directory")
-            self._sink.write(tarwrite.member(name + b"/", tarfmt.DIRECTORY, **header))
+            self._sink.write(tarwrite.member(name + b"/", tarfmt.DIRECTORY, own))
             return
         if found.st_nlink > 1:
             first = self._links.setdefault((found.st_dev, found.st_ino), name)
             if first != name:
-                self._sink.write(tarwrite.member(name, tarfmt.LINK, link=first, **header))
+                self._sink.write(tarwrite.member(name, tarfmt.LINK, own, link=first))
                 return
         if stat.S_ISREG(mode):
-            self._file(name, path, found.st_size, header)
+            self._file(name, path, found.st_size, own)
         elif stat.S_ISLNK(mode):
             link = os.readlink(path)
-            self._sink.write(tarwrite.member(name, tarfmt.SYMLINK, link=link, **header))
+            self._sink.write(tarwrite.member(name, tarfmt.SYMLINK, own, link=link))
         elif stat.S_ISFIFO(mode):
-            self._sink.write(tarwrite.member(name, tarfmt.FIFO, **header))
+            self._sink.write(tarwrite.member(name, tarfmt.FIFO, own))
         elif stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
             kind = tarfmt.CHAR if stat.S_ISCHR(mode) else tarfmt.BLOCKDEV
             device = (os.major(found.st_rdev), os.minor(found.st_rdev))
-            self._sink.write(tarwrite.member(name, kind, device=device, **header))
+            self._sink.write(tarwrite.member(name, kind, own, device=device))
 
-    def _file(self, name: bytes, path: bytes, size: int, header: dict[str, object]) -> None:
+    def _file(self, name: bytes, path: bytes, size: int, own: Attributes) -> None:
         """A file that grows or shrinks while it is read keeps the size it had."""
         descriptor = os.open(path, _READ)
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 return
-            self._sink.write(
-                tarwrite.member(name, tarfmt.REGULAR, size=size, **header)  # type: ignore[arg-type]
-            )
+            self._sink.write(tarwrite.member(name, tarfmt.REGULAR, own, size=size))
             left = size
             while left:
                 data = os.read(descriptor, min(left, CHUNK))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from dataclasses import dataclass, field
 
 from wherry.images.worker import tarfmt
 
@@ -56,35 +57,40 @@ def _block(
     return bytes(block)
 
 
+@dataclass(frozen=True)
+class Attributes:
+    mode: int = 0o644
+    uid: int = 0
+    gid: int = 0
+    mtime_ns: int = 0
+    xattrs: dict[bytes, bytes] = field(default_factory=dict)
+
+
 def member(
     name: bytes,
     kind: bytes,
+    own: Attributes,
     *,
-    mode: int = 0o644,
-    uid: int = 0,
-    gid: int = 0,
     size: int = 0,
-    mtime_ns: int = 0,
     link: bytes = b"",
     device: tuple[int, int] = (0, 0),
-    xattrs: dict[bytes, bytes] | None = None,
 ) -> bytes:
     """The header blocks of one member; its payload, padded to 512, follows."""
     records: list[bytes] = []
-    seconds, part = divmod(mtime_ns, 1_000_000_000)
+    seconds, part = divmod(own.mtime_ns, 1_000_000_000)
     if len(name) > 100 or not name.isascii():
         records.append(_record(b"path", name))
     if len(link) > 100 or not link.isascii():
         records.append(_record(b"linkpath", link))
     if size > _OCTAL_12:
         records.append(_record(b"size", b"%d" % size))
-    for key, value in ((b"uid", uid), (b"gid", gid)):
-        if value > _OCTAL_8:
-            records.append(_record(key, b"%d" % value))
+    for key, number in ((b"uid", own.uid), (b"gid", own.gid)):
+        if number > _OCTAL_8:
+            records.append(_record(key, b"%d" % number))
     if part or not 0 <= seconds <= _OCTAL_12:
         text = b"%d.%09d" % (seconds, part) if seconds >= 0 else b"%d" % (seconds + (part > 0))
         records.append(_record(b"mtime", text))
-    for key, value in sorted((xattrs or {}).items()):
+    for key, value in sorted(own.xattrs.items()):
         records.append(_record(b"SCHILY.xattr." + key, value))
     head = b""
     if records:
@@ -103,9 +109,9 @@ def member(
     return head + _block(
         name[:100],
         kind,
-        stat.S_IMODE(mode),
-        min(uid, _OCTAL_8),
-        min(gid, _OCTAL_8),
+        stat.S_IMODE(own.mode),
+        min(own.uid, _OCTAL_8),
+        min(own.gid, _OCTAL_8),
         min(size, _OCTAL_12),
         min(max(seconds, 0), _OCTAL_12),
         link[:100],

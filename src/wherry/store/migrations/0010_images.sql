@@ -10,7 +10,8 @@ CREATE INDEX image_references_target ON image_references (target);
 CREATE TABLE image_targets (
     digest TEXT PRIMARY KEY,
     media_type TEXT NOT NULL,
-    added INTEGER NOT NULL
+    added INTEGER NOT NULL,
+    hidden INTEGER NOT NULL DEFAULT 0  -- removed by force, kept for the containers made from it
 );
 
 -- The complete images that a root leads to, in its order.
