@@ -54,7 +54,9 @@ class FakeImages:
     def lower_dirs(self, image: Image) -> list[str]:
         return ["/layers/" + layer[7:] for layer in image.layers]
 
-    def summaries(self, filters: Mapping[str, Sequence[str]], *, all: bool) -> list[dict[str, Any]]:
+    def summaries(
+        self, filters: Mapping[str, Sequence[str]], *, all: bool, shared_size: bool = False
+    ) -> list[dict[str, Any]]:
         return []
 
     def inspect(self, name: str, platform: str | None = None) -> dict[str, Any]:
@@ -89,6 +91,9 @@ class FakeImages:
 
     def diff(self, lower: Sequence[str], upper: str) -> list[tuple[str, int]]:
         return [("/new", 1)]
+
+    async def pull(self, name: str, tag: str, progress: Any, *, platform: Any = None) -> None:
+        raise NotImplementedError
 
     async def ensure_base(self) -> Image:
         return self.image

@@ -64,7 +64,7 @@ async def test_a_docker_archive_is_loaded(host: Host, zipped: bool, outer: str) 
     import zstandard
 
     data = archives.docker_archive([ONE, TWO], ["app:1", "app:2"], zipped=zipped)
-    squeeze = {
+    squeeze: Any = {
         "plain": lambda data: data,
         "gzip": gzip.compress,
         "xz": lzma.compress,

@@ -18,7 +18,8 @@ from wherry.containers.ports import Networking
 from wherry.containers.record import Record
 from wherry.containers.stop import Stopper
 from wherry.containers.transitions import Status, counts_as_running
-from wherry.errors import Conflict, Internal, Invalid, NotFound, NotImplementedYet
+from wherry.errors import Conflict, Internal, Invalid, NotFound
+from wherry.images import changes as instructions
 from wherry.images.service import Image, Images
 from wherry.runtime.port import Runtime
 from wherry.store.paths import Paths
@@ -194,9 +195,7 @@ class Looker:
             raise Conflict(f"the container's image is gone: {error}") from error
 
     def _changed(self, config: Mapping[str, Any], changes: Sequence[str]) -> Mapping[str, Any]:
-        if not changes:
-            return config
-        raise NotImplementedYet("commit with changes is not there yet")
+        return instructions.apply(config, changes)
 
     def prunable(self, filters: Mapping[str, Sequence[str]]) -> list[Live]:
         """Containers that do not run, by filters ``label``, ``label!`` and ``until``."""
