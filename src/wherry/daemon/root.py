@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from wherry.api import missing
@@ -28,9 +29,9 @@ from wherry.daemon.system import SystemFacts, SystemService
 from wherry.errors import Invalid, NotFound, WherryError
 from wherry.images.engine import ImageEngine
 from wherry.linux import host as host_facts
-from wherry.linux.mounts import make_private_directory
+from wherry.linux.mounts import make_private_directory, remove_private_directory
 from wherry.linux.namespaces import PrivateMounts
-from wherry.linux.syscalls import LinuxSyscalls
+from wherry.linux.syscalls import LinuxSyscalls, Syscalls
 from wherry.networks.assembly import Networks
 from wherry.networks.settings import NetworkSettings
 from wherry.runtime.port import RuntimeFacts
@@ -67,11 +68,15 @@ class WherryEngine:
         networks: Networks,
         containers: ContainerEngine,
         groups: list[Any],
+        calls: Syscalls,
+        mounts: Path,
     ) -> None:
         self._images = images
         self._networks = networks
         self._containers = containers
         self._groups = groups
+        self._calls = calls
+        self._mounts = mounts
 
     async def start(self) -> None:
         """Reconcile, lower rooms first; the containers tell networks and volumes what runs."""
@@ -96,6 +101,7 @@ class WherryEngine:
             await self._networks.close()
         else:
             await self._networks.dismantle()
+            remove_private_directory(self._calls, self._mounts)
         self._images.close()
 
 
@@ -166,7 +172,7 @@ async def build(live: Live, database: Database, events: EventBus, identity: str)
         VolumeRoutes(volume_service),
         VolumeArchiveRoutes(volume_archive),
     ]
-    return WherryEngine(images, networks, containers, groups)
+    return WherryEngine(images, networks, containers, groups, calls, paths.mounts)
 
 
 def network_settings(config: Config) -> NetworkSettings:
