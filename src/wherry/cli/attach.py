@@ -10,7 +10,7 @@ from wherry.cli.command import Command
 from wherry.cli.errors import CliError, Exit
 from wherry.cli.flags import switch, text
 from wherry.cli.session import Detached, Session, Signals, caught
-from wherry.client.errors import ApiError, ClientError
+from wherry.client.errors import ClientError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -157,13 +157,13 @@ def _on_signal(client: Client, plan: Plan, number: int) -> None:
         pass
 
 
-def resize(client: Client, path: str) -> None:
+def resize(client: Client, path: str, extra: int = 0) -> None:
     """Tell the daemon our terminal's size; a failure is of no consequence to the session."""
     found = terminal.size()
     if found is None:
         return
     try:
-        client.post(f"{path}/resize", h=found[0], w=found[1])
+        client.post(f"{path}/resize", h=found[0] + extra, w=found[1] + extra)
     except ClientError:
         pass
 
@@ -212,10 +212,10 @@ def attach(ctx: Context, options: Options, args: list[str]) -> int:
     )
     waiter = ctx.another_client()
     response = waiter.send("POST", f"/containers/{plan.identity}/wait")
-    try:
-        stream = open_stream(client, plan)
-    except ApiError as error:
-        raise CliError(error.message) from None
+    stream = open_stream(client, plan)
+    if tty:
+        # A program redraws only when the size changes; the session sets the right one.
+        resize(client, plan.resize_path, extra=1)
     try:
         converse(ctx, plan, stream, response)
     except Detached:

@@ -89,8 +89,11 @@ def from_container(ctx: Context, options: Options, container: str, path: str, ta
     is_directory = bool(int(path_stat(response).get("mode", 0)) & _GO_DIR)
     place = target_on_host(path, is_directory, target)
     reader = _Reader(response)
-    with tarfile.open(fileobj=cast("BinaryIO", reader), mode="r|") as archive:
-        extract(archive, place, is_directory, keep_owner=options.on("archive"))
+    try:
+        with tarfile.open(fileobj=cast("BinaryIO", reader), mode="r|") as archive:
+            extract(archive, place, is_directory, keep_owner=options.on("archive"))
+    except tarfile.TarError as error:
+        raise CliError(f"the archive of {container}:{path} is broken: {error}") from None
     return reader.count
 
 
@@ -121,22 +124,24 @@ class _Reader:
 def extract(archive: tarfile.TarFile, place: str, is_directory: bool, *, keep_owner: bool) -> None:
     """Unpack with the archive's first name replaced by ``place``; nothing is ever written
     outside of it, whatever names and links the archive holds."""
-    root = place if is_directory else os.path.dirname(os.path.abspath(place))
     for member in archive:
         relative = inside(member.name)
         destination = os.path.join(place, relative) if relative else place
-        parent = os.path.realpath(os.path.dirname(os.path.abspath(destination)))
-        top = os.path.realpath(root)
-        outermost = os.path.dirname(top) if not relative else top
-        if parent != outermost and not parent.startswith(os.path.join(top, "")):
-            raise CliError(f"refusing to unpack {member.name!r}: it leaves {place}")
+        if not relative and is_directory and not member.isdir():
+            raise CliError(f"refusing to unpack {member.name!r}: it is not the folder asked for")
+        if relative:
+            parent = os.path.realpath(os.path.dirname(destination))
+            top = os.path.realpath(place)
+            # A root that is no folder may be a link: nothing belongs below it.
+            if not is_directory or os.path.commonpath([parent, top]) != top:
+                raise CliError(f"refusing to unpack {member.name!r}: it leaves {place}")
         if member.islnk():
-            member.linkname = os.path.join(place, inside(member.linkname))
+            member.linkname = os.path.abspath(os.path.join(place, inside(member.linkname)))
         if not keep_owner:
             member.uid, member.gid, member.uname, member.gname = os.getuid(), os.getgid(), "", ""
         if os.path.islink(destination) or (os.path.isfile(destination) and not member.isdir()):
             os.unlink(destination)
-        member.name = destination
+        member.name = os.path.abspath(destination)
         # The name is absolute by now and was checked above.
         archive.extract(member, path="/", numeric_owner=True)
 

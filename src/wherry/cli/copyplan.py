@@ -61,7 +61,7 @@ def target_on_host(source: str, is_directory: bool, target: str) -> str:
             raise CliError("cannot copy directory")
         return target
     if target.endswith("/") and not is_directory:
-        raise CliError("the destination directory must exist")
+        raise CliError("no such directory")
     parent = os.path.dirname(target.rstrip("/")) or "."
     if not os.path.isdir(parent):
         raise CliError(f'invalid output path: directory "{os.path.abspath(parent)}" does not exist')
@@ -79,6 +79,6 @@ def target_in_container(
     if exists and is_directory:
         raise CliError("cannot copy directory")
     if not exists and path.endswith("/") and not is_directory:
-        raise CliError("the destination directory must exist")
+        raise CliError("no such directory")
     whole = path.rstrip("/") or "/"
     return Target(os.path.dirname(whole) or "/", os.path.basename(whole))
