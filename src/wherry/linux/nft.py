@@ -13,7 +13,6 @@ from typing import Any
 
 from wherry.errors import Internal, Unavailable
 
-_lock = threading.Lock()
 _library: Any = None
 
 
@@ -41,26 +40,59 @@ def _load() -> Any:
     return _library
 
 
-def run(script: str) -> str:
-    """Apply ``script`` in the calling thread's network namespace; returns what it prints.
+class Nftables:
+    """A context that stays open; its namespace is that of the thread that first uses it.
 
-    Raises ``Internal`` with nft's own words, ``Unavailable`` where the host has no nftables.
+    Closing one makes the kernel wait 10-20 ms for what was deleted through it to be free, so
+    whoever deletes on a path where time matters keeps his.
     """
-    with _lock:
+
+    def __init__(self) -> None:
+        self._context: Any = None
+        self._lock = threading.Lock()
+
+    def run(self, script: str) -> str:
+        """Apply ``script``; returns what it prints.
+
+        Raises ``Internal`` with nft's own words, ``Unavailable`` where the host has no nftables.
+        """
         library = _load()
         if not library:
             return _run_program(script)
-        context = library.nft_ctx_new(0)
-        if not context:
-            raise Unavailable("nftables: no context (is the kernel's nf_tables there?)")
-        try:
-            library.nft_ctx_buffer_output(context)
-            library.nft_ctx_buffer_error(context)
-            failed = library.nft_run_cmd_from_buffer(context, script.encode())
-            output = (library.nft_ctx_get_output_buffer(context) or b"").decode()
-            error = (library.nft_ctx_get_error_buffer(context) or b"").decode()
-        finally:
-            library.nft_ctx_free(context)
+        with self._lock:
+            if self._context is None:
+                self._context = _open(library)
+            return _run(library, self._context, script)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._context is not None:
+                _library.nft_ctx_free(self._context)
+                self._context = None
+
+
+def run(script: str) -> str:
+    """Apply ``script`` in the calling thread's network namespace, as ``Nftables.run`` does."""
+    once = Nftables()
+    try:
+        return once.run(script)
+    finally:
+        once.close()
+
+
+def _open(library: Any) -> Any:
+    context = library.nft_ctx_new(0)
+    if not context:
+        raise Unavailable("nftables: no context (is the kernel's nf_tables there?)")
+    library.nft_ctx_buffer_output(context)
+    library.nft_ctx_buffer_error(context)
+    return context
+
+
+def _run(library: Any, context: Any, script: str) -> str:
+    failed = library.nft_run_cmd_from_buffer(context, script.encode())
+    output = (library.nft_ctx_get_output_buffer(context) or b"").decode()
+    error = (library.nft_ctx_get_error_buffer(context) or b"").decode()
     if failed:
         raise Internal(f"nftables refused a change: {error.strip()[:2000]}")
     return output

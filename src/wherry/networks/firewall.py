@@ -6,7 +6,7 @@ import asyncio
 import logging
 import socket
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from wherry.errors import WherryError
@@ -35,6 +35,7 @@ class Firewall:
         self._published: dict[str, list[Published]] = {}
         self._applied: ruleset.Elements | None = None
         self._lock = asyncio.Lock()
+        self._nft = nft.Nftables()
         self._watch: socket.socket | None = None
         self._working = False
         self._repair: asyncio.TimerHandle | None = None
@@ -81,14 +82,14 @@ class Firewall:
         async with self._lock:
             self._stop_repair()
             self._applied = None
-            await self._quietly(lambda: nft.run(ruleset.remove(self.table)))
+            await self._quietly(lambda: self._nft.run(ruleset.remove(self.table)))
 
     def _wanted(self) -> ruleset.Elements:
         published = [each for entries in self._published.values() for each in entries]
         return ruleset.elements(self._bridges.values(), published)
 
     async def _apply(self, script: str, wanted: ruleset.Elements) -> None:
-        await self._quietly(lambda: nft.run(script))
+        await self._quietly(lambda: self._nft.run(script))
         self._applied = wanted
 
     async def _quietly(self, work: Callable[[], T]) -> T:
@@ -123,6 +124,7 @@ class Firewall:
             asyncio.get_running_loop().remove_reader(self._watch)
             self._watch.close()
             self._watch = None
+        self._nft.close()
 
     def _stop_repair(self) -> None:
         if self._repair is not None:
@@ -171,7 +173,3 @@ def _deletes(data: bytes, table: bytes) -> bool:
         at += (size + 3) & ~3
     return False
 
-
-def families(bits: Sequence[tuple[int, bool]]) -> tuple[int, ...]:
-    """The families whose flag is set."""
-    return tuple(family for family, flag in bits if flag)
