@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from wherry.api import missing
 from wherry.api.archive import ArchiveRoutes
 from wherry.api.containers import ContainerRoutes
 from wherry.api.events import EventRoutes
+from wherry.api.networks import NetworkRoutes
 from wherry.api.routing import Router
 from wherry.api.stats import StatsRoutes
 from wherry.api.streams import StreamRoutes
@@ -37,7 +36,6 @@ from wherry.networks.settings import NetworkSettings
 from wherry.runtime.port import RuntimeFacts
 from wherry.runtime.probe import find, hidden_mounts, open_runtime
 from wherry.store.database import Database
-from wherry.store.paths import DEFAULT_DATA_ROOT
 from wherry.volumes.setup import build as build_volumes
 from wherry.wire.mounts import MountPoint
 
@@ -119,7 +117,10 @@ async def build(live: Live, database: Database, events: EventBus, identity: str)
         calls=calls,
     )
     networks = Networks(
-        paths=paths, database=database, settings=network_settings(config), events=events
+        paths=paths,
+        database=database,
+        settings=NetworkSettings.parse(config.settings),
+        events=events,
     )
     peers = _Peers()
     images = ImageEngine(database, paths, events, peers)
@@ -139,7 +140,7 @@ async def build(live: Live, database: Database, events: EventBus, identity: str)
         networks.service,
         volumes,
         events,
-        _container_facts(host, runtime_facts, runtime.runtimes()),
+        _container_facts(host, runtime_facts, runtime.runtimes(), networks.host_gateway),
         OciSpecs(host),
     )
     peers.containers = containers
@@ -153,7 +154,7 @@ async def build(live: Live, database: Database, events: EventBus, identity: str)
             storage_driver="overlay2",
             storage_status=_storage(images),
             warnings=tuple(warnings(host, config)),
-            networks=tuple(networks.facts()["Network"]),
+            networks=networks.DRIVERS,
         ),
         containers,
         images,
@@ -169,23 +170,18 @@ async def build(live: Live, database: Database, events: EventBus, identity: str)
         StreamRoutes(containers),
         ArchiveRoutes(containers),
         StatsRoutes(containers),
+        NetworkRoutes(networks.management),
         VolumeRoutes(volume_service),
         VolumeArchiveRoutes(volume_archive),
     ]
     return WherryEngine(images, networks, containers, groups, calls, paths.mounts)
 
 
-def network_settings(config: Config) -> NetworkSettings:
-    """A daemon with a data root of its own, and no ``--bridge``, gets a bridge of its own."""
-    values = dict(config.settings)
-    if not values.get("bridge") and config.paths.data != DEFAULT_DATA_ROOT:
-        mark = hashlib.sha256(os.fsencode(config.paths.data)).hexdigest()[:8]
-        values["bridge"] = f"wherry-{mark}"
-    return NetworkSettings.parse(values)
-
-
 def _container_facts(
-    host: host_facts.HostFacts, runtime: RuntimeFacts, runtimes: Mapping[str, str]
+    host: host_facts.HostFacts,
+    runtime: RuntimeFacts,
+    runtimes: Mapping[str, str],
+    host_gateway: str,
 ) -> ContainerFacts:
     return ContainerFacts(
         hostname=host.hostname,
@@ -196,6 +192,7 @@ def _container_facts(
         memory_total=host.memory,
         cpus=host.cpus,
         swap_accounting=host.swap_limit,
+        host_gateway=host_gateway,
     )
 
 

@@ -131,7 +131,6 @@ def add_veth(
     *,
     master: int,
     peer: str,
-    peer_index: int,
     peer_mac: str,
     namespace: int,
     mtu: int = 0,
@@ -141,7 +140,7 @@ def add_veth(
     The inner end cannot be created up: veth refuses before both ends know each other.
     """
     size = attribute(IFLA_MTU, mtu) if mtu else b""
-    other = link_header(peer_index) + attribute(IFLA_IFNAME, peer) + size
+    other = link_header() + attribute(IFLA_IFNAME, peer) + size
     other += attribute(IFLA_ADDRESS, mac_bytes(peer_mac)) + attribute(IFLA_NET_NS_FD, namespace)
     body = (
         link_header(up=True) + attribute(IFLA_IFNAME, name) + size + attribute(IFLA_MASTER, master)
@@ -156,7 +155,6 @@ def add_child(
     *,
     parent: int,
     mode: int,
-    index: int = 0,
     mac: str = "",
     mtu: int = 0,
     namespace: int | None = None,
@@ -164,7 +162,7 @@ def add_child(
 ) -> Message:
     """A macvlan, ipvlan (``mode`` of the tables above) or vlan (``mode`` its id) of ``parent``."""
     width = "=H" if kind in ("vlan", "ipvlan") else "=I"
-    body = link_header(index, up=up) + attribute(IFLA_IFNAME, name) + attribute(IFLA_LINK, parent)
+    body = link_header(up=up) + attribute(IFLA_IFNAME, name) + attribute(IFLA_LINK, parent)
     if mac:
         body += attribute(IFLA_ADDRESS, mac_bytes(mac))
     if mtu:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import ipaddress
 import logging
 import os
 import socket
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import msgspec
 
 from wherry.errors import Unavailable, WherryError
-from wherry.networks import bridges, ipam, ruleset, wiring
+from wherry.networks import bridges, ipam, neighbours, ruleset, wiring
 from wherry.networks.book import Book, Events
 from wherry.networks.drivers import BridgeDriver, ChildDriver, Driver, PlainDriver, Sweeper
 from wherry.networks.firewall import Firewall
@@ -44,9 +44,13 @@ _log = logging.getLogger(__name__)
 class Networks:
     """``service`` for containers, ``management`` for the API; ``start`` before both."""
 
+    DRIVERS = ("bridge", "host", "ipvlan", "macvlan", "null")
+
     def __init__(
         self, *, paths: Paths, database: Database, settings: NetworkSettings, events: Events
     ) -> None:
+        if not settings.bridge:
+            settings = dataclasses.replace(settings, bridge=default_bridge(str(paths.data)))
         self._settings = settings
         self._book = Book(NetworkTable(database))
         table = ruleset.table_name(str(paths.data))
@@ -76,6 +80,7 @@ class Networks:
         )
         self.service.on_adopt = self._adopt
         self.management = NetworkManagement(self.service, local=self._local)
+        self._predefine()
 
     # Start
 
@@ -86,7 +91,6 @@ class Networks:
         reason, everything else works.
         """
         await asyncio.to_thread(self._spaces.clean)
-        self._predefine()
         wanted = [each for each in self._book.networks.values() if not each.config_only]
         bridged = any(each.driver == "bridge" for each in wanted)
         if bridged:
@@ -254,27 +258,49 @@ class Networks:
     # End
 
     async def close(self) -> None:
-        """The daemon ends: containers keep their networks, ports and names."""
+        """The daemon ends: containers keep their networks, ports and names.
+
+        When none runs, nothing of ours stays on the host; the next start makes it again.
+        """
+        if not any(each.running for each in self._book.sandboxes.values()):
+            await self._take_down()
         self.firewall.close()
         with contextlib.suppress(OSError):
             await self._sweeper.now()
-        if not any(each.running and each.resolver for each in self._book.sandboxes.values()):
-            await self._names.stop()
         self._names.close()
         self._spaces.close()
 
     async def dismantle(self) -> None:
-        """Take away everything of ours on this host (tests, removal of Wherry)."""
-        for network in list(self._book.networks.values()):
-            if not network.config_only:
-                await self.service.drivers[network.driver].remove(network)
-        await self._names.stop()
-        await self.firewall.remove()
+        """Take away everything of ours on this host, and let go of what runs."""
+        for container_id in list(self._book.sandboxes):
+            await self.service.detach(container_id)
         await self.close()
 
-    def facts(self) -> dict[str, Any]:
-        """For ``/info``: drivers and warnings."""
-        return {"Network": ["bridge", "host", "ipvlan", "macvlan", "null"], "Table": self._table}
+    async def _take_down(self) -> None:
+        for network in list(self._book.networks.values()):
+            if not network.config_only:
+                with contextlib.suppress(OSError, WherryError):
+                    await self.service.drivers[network.driver].remove(network)
+        await self._names.stop()
+        with contextlib.suppress(OSError, WherryError):
+            await self.firewall.remove()
+
+    @property
+    def host_gateway(self) -> str:
+        """What ``host-gateway`` stands for: the default bridge's addresses, with commas."""
+        bridge = self._book.named("bridge")
+        found = [each.gateway for each in bridge.subnets if each.gateway] if bridge else []
+        return ",".join(found)
+
+    def warnings(self) -> list[str]:
+        """For ``/info``: what of this host is in the networks' way."""
+        return neighbours.warnings() if self._settings.bridge != "none" else []
+
+
+def default_bridge(data_root: str) -> str:
+    """``wherry0``; daemons with other data roots have bridges of their own beside it."""
+    table = ruleset.table_name(data_root)
+    return "wherry0" if table == "wherry" else f"wherry-{table.removeprefix('wherry_')}"
 
 
 def _with_gateway(subnet: Subnet) -> Subnet:

@@ -82,6 +82,7 @@ class Firewall:
         async with self._lock:
             self._stop_repair()
             self._applied = None
+            self._published.clear()
             await self._quietly(lambda: self._nft.run(ruleset.remove(self.table)))
 
     def _wanted(self) -> ruleset.Elements:
@@ -172,4 +173,3 @@ def _deletes(data: bytes, table: bytes) -> bool:
                 return True
         at += (size + 3) & ~3
     return False
-

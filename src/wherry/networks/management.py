@@ -261,8 +261,6 @@ class NetworkManagement:
             after,
             wanted,
             interface=f"eth{number}",
-            # The container may have made interfaces itself: stay clear of their numbers.
-            index=1000 + int.from_bytes(os.urandom(2), "big"),
         )
         self._book.add_endpoint(endpoint)
         try:
@@ -350,12 +348,12 @@ class NetworkManagement:
 
 def _routes(
     networks: Mapping[str, Network], routes: Mapping[int, Endpoint]
-) -> list[tuple[int, str, str, bool]]:
+) -> list[tuple[str, str, str, bool]]:
     found = []
     for version, each in routes.items():
         direct = version == 4 and networks[each.network_id].driver == "ipvlan"
         gateways = (each.gateway4, "") if version == 4 else ("", each.gateway6)
-        found.append((each.index, *gateways, direct))
+        found.append((each.interface, *gateways, direct))
     return found
 
 

@@ -100,7 +100,6 @@ def endpoint(
     settings: Mapping[str, Any],
     *,
     interface: str,
-    index: int,
 ) -> Endpoint:
     """A new endpoint with its addresses chosen; nothing is recorded yet."""
     check_settings(network, settings)
@@ -127,7 +126,6 @@ def endpoint(
         network_id=network.id,
         container_id=sandbox.container_id,
         interface=interface,
-        index=index,
         host_interface=f"veth{endpoint_id[:7]}" if network.driver == "bridge" else "",
         mac=ipam.check_mac(mac) if mac else ipam.mac_of(ipv4, endpoint_id),
         ipv4=ipv4,

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from wherry.networks.values import PortMap
 
+USUAL_ROOT = "/var/lib/wherry"
 Elements = Mapping[str, Mapping[str, str]]
 """Set or map name -> element's key -> value of the map, "" in a set."""
 
@@ -149,7 +150,7 @@ class Published:
 
 def table_name(data_root: str) -> str:
     """``wherry`` for the usual data root; others get a name of their own beside it."""
-    if data_root == "/var/lib/wherry":
+    if data_root == USUAL_ROOT:
         return "wherry"
     return "wherry_" + hashlib.sha256(data_root.encode()).hexdigest()[:8]
 

@@ -205,7 +205,6 @@ class NetworkService:
                     sandbox,
                     member.settings,
                     interface=f"eth{number}",
-                    index=2 + number,
                 )
             )
             networks.append(network)

@@ -16,8 +16,9 @@ from wherry.networks.values import Subnet
 class NetworkSettings:
     """Values of ``wherryd``'s flags and ``daemon.json``; the defaults are Docker's."""
 
-    bridge: str = "wherry0"
-    """Interface of the default network; ``none``: there is no such network."""
+    bridge: str = ""
+    """Interface of the default network; ``none``: there is no such network; empty: ``wherry0``,
+    or for a data root of one's own a name made from it."""
     bip: str = ""
     fixed_cidr: str = ""
     fixed_cidr_v6: str = ""
@@ -48,7 +49,7 @@ class NetworkSettings:
             except ValueError as error:
                 raise Invalid(f"invalid --ip {binding!r}") from error
         return cls(
-            bridge=str(values.get("bridge") or "wherry0"),
+            bridge=str(values.get("bridge") or ""),
             bip=str(values.get("bip") or ""),
             fixed_cidr=str(values.get("fixed_cidr") or ""),
             fixed_cidr_v6=str(values.get("fixed_cidr_v6") or ""),

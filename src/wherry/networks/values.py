@@ -105,8 +105,6 @@ class Endpoint(msgspec.Struct, frozen=True, omit_defaults=True):
     container_id: str
     interface: str
     """Name inside the container, ``eth0``."""
-    index: int
-    """Interface index inside the container."""
     host_interface: str = ""
     mac: str = ""
     ipv4: str = ""

@@ -30,7 +30,6 @@ class Interface:
     parent: str
     """Bridge, or parent interface."""
     name: str
-    index: int
     mac: str
     host_name: str = ""
     mode: int = 0
@@ -148,7 +147,6 @@ def _outer(space: Namespace, each: Interface) -> Message:
             each.host_name,
             master=parent,
             peer=each.name,
-            peer_index=each.index,
             peer_mac=each.mac,
             namespace=space.fd,
             mtu=each.mtu,
@@ -158,7 +156,6 @@ def _outer(space: Namespace, each: Interface) -> Message:
         each.name,
         parent=parent,
         mode=each.mode,
-        index=each.index,
         mac=each.mac if each.kind == "macvlan" else "",
         mtu=each.mtu,
         namespace=space.fd,
@@ -167,21 +164,24 @@ def _outer(space: Namespace, each: Interface) -> Message:
 
 
 def _port(each: Interface) -> Message:
-    index = netlink.index_of(each.host_name)
-    if index is None:
-        raise Internal(f"network interface {each.host_name} vanished")
-    return netlink.set_port(index, isolated=each.isolated, hairpin=each.hairpin)
+    return netlink.set_port(_index(each.host_name), isolated=each.isolated, hairpin=each.hairpin)
 
 
 def _inner(each: Interface) -> list[Message]:
-    messages = [netlink.set_link(index=each.index, up=True)]
-    messages += [netlink.add_address(each.index, text, size) for text, size in each.addresses]
-    return messages + default_routes(each.index, each.gateway4, each.gateway6, each.direct4)
+    index = _index(each.name)
+    messages = [netlink.set_link(index=index, up=True)]
+    messages += [netlink.add_address(index, text, size) for text, size in each.addresses]
+    return messages + default_routes(index, each.gateway4, each.gateway6, each.direct4)
 
 
-def default_routes(
-    index: int, gateway4: str, gateway6: str, direct4: bool = False
-) -> list[Message]:
+def _index(name: str) -> int:
+    found = netlink.index_of(name)
+    if found is None:
+        raise Internal(f"network interface {name} vanished")
+    return found
+
+
+def default_routes(index: int, gateway4: str, gateway6: str, direct4: bool) -> list[Message]:
     messages = []
     if gateway4:
         messages.append(netlink.add_route(index, gateway=gateway4))
@@ -198,13 +198,18 @@ def unplug(space: Namespace, name: str) -> None:
         kernel.run([netlink.delete_link(name)], ignore=_GONE)
 
 
-def reroute(space: Namespace, routes: Sequence[tuple[int, str, str, bool]]) -> None:
-    """Replace the default routes by those of (interface index, gateway4, gateway6, direct4)."""
+def reroute(space: Namespace, routes: Sequence[tuple[str, str, str, bool]]) -> None:
+    """Replace the default routes by those of (interface, gateway4, gateway6, direct4)."""
     with netns.entered(space.fd), Netlink() as kernel:
         for family in (socket.AF_INET, socket.AF_INET6):
             with contextlib.suppress(NetlinkError):
                 kernel.run([netlink.delete_route(family=family)], ignore=_GONE)
-        _run(kernel, [message for each in routes for message in default_routes(*each)])
+        found = [
+            message
+            for name, gateway4, gateway6, direct4 in routes
+            for message in default_routes(_index(name), gateway4, gateway6, direct4)
+        ]
+        _run(kernel, found)
 
 
 def delete_links(names: Iterable[str]) -> None:
