@@ -27,7 +27,7 @@ _ERROR, _DONE = 2, 3
 IFF_UP = 1
 IFA_F_NODAD = 2
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER = 1, 3, 4, 5, 10
-IFLA_PROTINFO, IFLA_LINKINFO, IFLA_NET_NS_FD, IFLA_IFALIAS = 12, 18, 28, 20
+IFLA_PROTINFO, IFLA_LINKINFO, IFLA_IFALIAS, IFLA_GROUP, IFLA_NET_NS_FD = 12, 18, 20, 27, 28
 IFLA_INFO_KIND, IFLA_INFO_DATA = 1, 2
 IFLA_BRPORT_HAIRPIN, IFLA_BRPORT_ISOLATED = 4, 33
 NESTED = 0x8000
@@ -174,7 +174,13 @@ def add_child(
 
 
 def set_link(
-    name: str = "", *, index: int = 0, up: bool | None = None, alias: str = "", mtu: int = 0
+    name: str = "",
+    *,
+    index: int = 0,
+    up: bool | None = None,
+    alias: str = "",
+    mtu: int = 0,
+    group: int = 0,
 ) -> Message:
     body = link_header(index, up=up)
     if name:
@@ -183,6 +189,8 @@ def set_link(
         body += attribute(IFLA_IFALIAS, alias.encode())
     if mtu:
         body += attribute(IFLA_MTU, mtu)
+    if group:
+        body += attribute(IFLA_GROUP, group)
     return Message(RTM_NEWLINK, 0, body, f"change link {name or index}")
 
 

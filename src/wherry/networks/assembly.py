@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from wherry.errors import Unavailable, WherryError
+from wherry.linux.tasks import spawn
 from wherry.networks import bridges, ipam, neighbours, ruleset, wiring
 from wherry.networks.book import Book, Events
 from wherry.networks.drivers import BridgeDriver, ChildDriver, Driver, PlainDriver, Sweeper
@@ -78,6 +79,7 @@ class Networks:
             names=self._names,
             events=events,
         )
+        self._warnings: list[str] = []
         self.service.on_adopt = self._adopt
         self.management = NetworkManagement(self.service, local=self._local)
         self._predefine()
@@ -108,7 +110,9 @@ class Networks:
         if bridged:
             try:
                 await self.firewall.sync()
+                self.firewall.on_others = self._look_again
                 self.firewall.watch()
+                await self._meet_neighbours()
             except WherryError as error:
                 _log.error("the firewall cannot be written: %s", error.message)
             self._spaces.fill(False)
@@ -284,6 +288,7 @@ class Networks:
         await self._names.stop()
         with contextlib.suppress(OSError, WherryError):
             await self.firewall.remove()
+        await asyncio.to_thread(neighbours.part, bridges.live_group(self._table))
 
     @property
     def host_gateway(self) -> str:
@@ -294,7 +299,18 @@ class Networks:
 
     def warnings(self) -> list[str]:
         """For ``/info``: what of this host is in the networks' way."""
-        return neighbours.warnings() if self._settings.bridge != "none" else []
+        return list(self._warnings)
+
+    def _look_again(self) -> None:
+        spawn(self._meet_neighbours(), name="firewall neighbours")
+
+    async def _meet_neighbours(self) -> None:
+        group = bridges.live_group(self._table)
+        found = await asyncio.to_thread(neighbours.come_to_terms, group)
+        for each in found:
+            if each not in self._warnings:
+                _log.warning("%s", each.removeprefix("WARNING: "))
+        self._warnings = found
 
 
 def default_bridge(data_root: str) -> str:

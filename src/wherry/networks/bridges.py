@@ -19,7 +19,6 @@ from wherry.errors import Conflict, Internal
 from wherry.linux import netlink, netns
 from wherry.linux.netlink import Link, Message, Netlink, NetlinkError
 
-_GROUP = 27
 _GONE = (errno.ENODEV, errno.ENOENT)
 
 
@@ -29,6 +28,7 @@ class BridgeSpec:
 
     device: str
     alias: str
+    group: int = 0
     addresses: Sequence[tuple[str, int]] = ()
     mtu: int = 0
     ipv6: bool = False
@@ -43,6 +43,11 @@ def alias_of(table: str, network_id: str) -> str:
 def group_of(table: str) -> int:
     """Interface group of the bridges put aside; others' groups are small numbers."""
     return 0x57000000 | int.from_bytes(hashlib.sha256(table.encode()).digest()[:3], "big")
+
+
+def live_group(table: str) -> int:
+    """Interface group of the bridges in use, by which other firewalls may know them."""
+    return 0x58000000 | (group_of(table) & 0xFFFFFF)
 
 
 def mac_for(network_id: str) -> str:
@@ -72,7 +77,9 @@ def ensure(spec: BridgeSpec, network_id: str) -> bool:
             have = {(text, size) for _, text, size in kernel.addresses(index)}
         messages: list[Message] = []
         if spec.own:
-            messages.append(netlink.set_link(index=index, up=True, alias=spec.alias))
+            messages.append(
+                netlink.set_link(index=index, up=True, alias=spec.alias, group=spec.group)
+            )
             netns.write_sysctl(f"ipv6/conf/{spec.device}/disable_ipv6", "0" if spec.ipv6 else "1")
             netns.write_sysctl(f"ipv6/conf/{spec.device}/accept_ra", "0")
         elif made:
@@ -131,7 +138,8 @@ def put_aside(device: str, table: str, alias: str) -> bool:
         link = Message(
             netlink.RTM_NEWLINK,
             0,
-            netlink.link_header(index, up=False) + netlink.attribute(_GROUP, group_of(table)),
+            netlink.link_header(index, up=False)
+            + netlink.attribute(netlink.IFLA_GROUP, group_of(table)),
             f"put {device} aside",
         )
         name = Message(
@@ -152,7 +160,7 @@ def read_alias(device: str) -> str:
 
 def sweep(table: str, links: Iterable[str] = ()) -> None:
     """Delete every bridge put aside, all in one kernel call, and ``links`` that still exist."""
-    body = netlink.link_header() + netlink.attribute(_GROUP, group_of(table))
+    body = netlink.link_header() + netlink.attribute(netlink.IFLA_GROUP, group_of(table))
     with Netlink() as kernel:
         for each in links:
             kernel.run([netlink.delete_link(each)], ignore=_GONE)

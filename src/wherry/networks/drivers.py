@@ -135,6 +135,7 @@ class BridgeDriver:
         spec = bridges.BridgeSpec(
             device=network.device,
             alias=alias,
+            group=bridges.live_group(self._table),
             addresses=[
                 (each.gateway, each.prefix)
                 for each in network.subnets

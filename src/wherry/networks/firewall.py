@@ -22,6 +22,8 @@ _NETFILTER, _NFTABLES_GROUP = 12, 7
 _NFT_SUBSYSTEM = 10
 _DELETIONS = frozenset({2, 5, 8, 11, 14})
 """DELTABLE, DELCHAIN, DELRULE, DELSET, DELSETELEM of ``nf_tables_msg_types``."""
+_CHANGES = frozenset({2, 3, 5, 8})
+"""Also NEWCHAIN, which tells of a changed policy."""
 _QUIET = 0.3
 """Seconds without a foreign change before the table is repaired."""
 
@@ -39,6 +41,9 @@ class Firewall:
         self._watch: socket.socket | None = None
         self._working = False
         self._repair: asyncio.TimerHandle | None = None
+        self._others: asyncio.TimerHandle | None = None
+        self.on_others: Callable[[], None] | None = None
+        """Called when the iptables filter tables have changed, some time after."""
 
     def set_bridge(self, network_id: str, rules: BridgeRules | None) -> None:
         """None takes the network's rules away."""
@@ -121,6 +126,10 @@ class Firewall:
     def close(self) -> None:
         """Stop watching; the rules stay."""
         self._stop_repair()
+        self.on_others = None
+        if self._others is not None:
+            self._others.cancel()
+            self._others = None
         if self._watch is not None:
             asyncio.get_running_loop().remove_reader(self._watch)
             self._watch.close()
@@ -132,9 +141,9 @@ class Firewall:
             self._repair.cancel()
             self._repair = None
 
-    def _drain(self) -> bool:
-        """Read what the kernel has told; True if some of it took from our table."""
-        found = False
+    def _drain(self) -> tuple[bool, bool]:
+        """Read what the kernel has told: whether our table, and iptables', lost something."""
+        ours = others = False
         name = self.table.encode() + b"\0"
         while self._watch is not None:
             try:
@@ -143,13 +152,24 @@ class Firewall:
                 break
             except OSError:
                 # More was told than the socket could hold: assume the worst.
-                found = True
+                ours = others = True
                 continue
-            found = found or _deletes(data, name)
-        return found
+            ours = ours or _changed(data, name, _DELETIONS)
+            others = others or _changed(data, b"filter\0", _CHANGES)
+        if others and self._others is None and self.on_others is not None:
+            self._others = asyncio.get_running_loop().call_later(1.0, self._tell_others)
+        return ours, others
+
+    def _tell_others(self) -> None:
+        self._others = None
+        if self.on_others is not None:
+            self.on_others()
 
     def _changed(self) -> None:
-        if self._working or not self._drain() or self._applied is None:
+        if self._working:
+            return
+        ours, _ = self._drain()
+        if not ours or self._applied is None:
             return
         self._stop_repair()
         loop = asyncio.get_running_loop()
@@ -161,13 +181,14 @@ class Firewall:
         spawn(self.rebuild(), name="firewall repair")
 
 
-def _deletes(data: bytes, table: bytes) -> bool:
+def _changed(data: bytes, table: bytes, kinds: frozenset[int]) -> bool:
+    """Whether one of the messages is of these kinds and about that table."""
     at = 0
     while at + 20 <= len(data):
         size, kind = struct.unpack_from("=IH", data, at)
         if size < 16:
             return False
-        if kind >> 8 == _NFT_SUBSYSTEM and kind & 0xFF in _DELETIONS and at + 24 <= len(data):
+        if kind >> 8 == _NFT_SUBSYSTEM and kind & 0xFF in kinds and at + 24 <= len(data):
             width, attribute = struct.unpack_from("=HH", data, at + 20)
             if attribute & 0x3FFF == 1 and data[at + 24 : at + 20 + width] == table:
                 return True
