@@ -155,6 +155,7 @@ async def build(live: Live, database: Database, events: EventBus, identity: str)
             storage_status=_storage(images),
             warnings=tuple(warnings(host, config)),
             networks=networks.DRIVERS,
+            network_warnings=networks.warnings,
         ),
         containers,
         images,

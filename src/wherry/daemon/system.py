@@ -41,6 +41,8 @@ class SystemFacts:
     storage_status: tuple[tuple[str, str], ...]
     warnings: tuple[str, ...]
     networks: tuple[str, ...] = ("host", "none")
+    network_warnings: Callable[[], list[str]] = list
+    """What stands in the networks' way at this moment."""
     volume_drivers: tuple[str, ...] = ("local",)
     log_drivers: tuple[str, ...] = ("json-file", "none")
 
@@ -173,7 +175,7 @@ class SystemService:
             "ProductLicense": "",
             "DefaultAddressPools": [],
             "CDISpecDirs": [],
-            "Warnings": list(facts.warnings),
+            "Warnings": [*facts.warnings, *facts.network_warnings()],
         }
 
     def _runtimes(self) -> dict[str, dict[str, str]]:
