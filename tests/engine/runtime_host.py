@@ -52,13 +52,15 @@ class RealWorld(World):
 
     runtime: ConmonRuntime
 
-    def __init__(self, base: Path, runtime: ConmonRuntime, facts: RuntimeFacts) -> None:
+    def __init__(
+        self, base: Path, runtime: ConmonRuntime, facts: RuntimeFacts, parent: str = ""
+    ) -> None:
         self.base = base
         self.runtime = runtime
         self.runtime_facts = facts
         self.host: HostFacts = gather()
         self.layer = base / "layer"
-        self.parent = f"/wherry-test-{os.getpid()}"
+        self.parent = parent or f"/wherry-test-{os.getpid()}"
         self.default_runtime = ""
 
     def launch(

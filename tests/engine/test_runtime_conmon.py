@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -134,6 +135,31 @@ async def test_a_cancelled_create_leaves_nothing(real: RealWorld) -> None:
         await asyncio.gather(task, return_exceptions=True)
         if not task.cancelled():
             await real.runtime.delete("cancelled", launch.bundle)
+        await until(lambda: real.leftovers() == [])
+
+
+async def test_a_daemon_killed_at_any_moment_leaves_what_delete_removes(real: RealWorld) -> None:
+    repository = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": f"{repository}/src:{repository}"}
+    for turn, delay in enumerate((0, 1, 3, 5, 7, 9, 11, 13, 16, 20, 25)):
+        name = f"victim{turn}"
+        victim = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "tests.engine.runtime_victim",
+            str(real.base),
+            name,
+            real.parent,
+            cwd=repository,
+            env=environment,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert victim.stdout is not None
+        assert await asyncio.wait_for(victim.stdout.readline(), LIMIT) == b"create\n"
+        await asyncio.sleep(delay / 1000)
+        victim.kill()
+        await victim.wait()
+        await real.runtime.delete(name, real.base / "mnt" / name)
         await until(lambda: real.leftovers() == [])
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from wherry.runtime import logfile
 from wherry.runtime.logfile import Selection, end_of_lines, follow, read, segments
-from wherry.runtime.logline import parse_line, parse_time
+from wherry.runtime.logline import Entry, parse_line, parse_time
 
 ALL = Selection()
 
@@ -29,7 +29,7 @@ ZERO = 1767225600.5
 """Unix time of line 0."""
 
 
-def texts(entries: Iterator[logfile.Entry] | Sequence[logfile.Entry]) -> list[str]:
+def texts(entries: Iterator[Entry] | Sequence[Entry]) -> list[str]:
     return [entry.data.decode().rstrip("\n") for entry in entries]
 
 
@@ -216,7 +216,7 @@ async def test_follow_of_a_log_that_is_not_there_yet(tmp_path: Path) -> None:
     await asyncio.sleep(0)
     log.write_bytes(line(1))
     ended.set()
-    assert await asyncio.wait_for(task, 20) == [["1"]]
+    assert list(await asyncio.wait_for(task, 20)) == [["1"]]
 
 
 async def test_follow_stops_at_until(tmp_path: Path) -> None:

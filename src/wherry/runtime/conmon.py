@@ -298,9 +298,8 @@ class ConmonRuntime:
 
     async def delete(self, container_id: str, bundle: Path, runtime: str = "") -> None:
         note = files.read_note(bundle)
-        monitors = [(note.monitor_pid, note.monitor_start)] if note and note.monitor_pid else []
-        if note is None and (bundle / monitor.SPEC).exists():
-            monitors = files.monitors_of(bundle)
+        if note is None or note.pid == 0:
+            await self._end_half_created(note, bundle)
         path = self._runtime_of(bundle, runtime)
         quick = Path(path).name == "crun" and note is not None and self._swept(note)
         if not quick and (self._tools.state_root / container_id).exists():
@@ -309,12 +308,24 @@ class ConmonRuntime:
                 raise Internal(
                     f"cannot delete container {container_id}: {message_text(done.stderr)}"
                 )
+        if note is not None:
+            await self._end_monitor(note.monitor_pid, note.monitor_start)
+            if note.cgroup:
+                await cgroups.kill_all(note.cgroup)
+                cgroups.remove(note.cgroup)
+        files.clear(bundle, self._tools.state_root, container_id)
+
+    async def _end_half_created(self, note: monitor.Note | None, bundle: Path) -> None:
+        """The daemon died while the monitor was creating: first end what is still at it."""
+        monitors: list[tuple[int, int]] = []
+        if note is not None:
+            monitors = [(note.monitor_pid, note.monitor_start)]
+        elif (bundle / monitor.SPEC).exists():
+            monitors = files.monitors_of(bundle)
         for pid, started in monitors:
-            await self._end_monitor(pid, started)
+            await end_process(pid, started)
         if note is not None and note.cgroup:
             await cgroups.kill_all(note.cgroup)
-            cgroups.remove(note.cgroup)
-        files.clear(bundle, self._tools.state_root, container_id)
 
     def _swept(self, note: monitor.Note) -> bool:
         """Whether we could remove crun's record of a container that has wholly ended.
