@@ -54,7 +54,7 @@ def fill(host: HostConfig, facts: HostFacts) -> HostConfig:
         swap = memory * 2
     policy = host.restart_policy or RestartPolicy()
     log = host.log_config or LogConfig()
-    privileged = bool(host.privileged)
+    privileged, oom = bool(host.privileged), host.oom_kill_disable
     masked = host.masked_paths
     readonly = host.readonly_paths
     if "systempaths=unconfined" in (host.security_opt or ()):
@@ -72,14 +72,9 @@ def fill(host: HostConfig, facts: HostFacts) -> HostConfig:
         cgroupns_mode=host.cgroupns_mode or _cgroupns(privileged, facts),
         runtime=host.runtime or facts.default_runtime,
         console_size=host.console_size or [0, 0],
-        dns=host.dns or [],
-        dns_options=host.dns_options or [],
-        dns_search=host.dns_search or [],
-        port_bindings=host.port_bindings or {},
-        masked_paths=masked if masked is not None else ([] if privileged else MASKED_PATHS),
-        readonly_paths=(
-            readonly if readonly is not None else ([] if privileged else READONLY_PATHS)
-        ),
+        oom_kill_disable=False if oom is None and facts.cgroup_version == 1 else oom,
+        masked_paths=MASKED_PATHS if masked is None and not privileged else masked,
+        readonly_paths=READONLY_PATHS if readonly is None and not privileged else readonly,
     )
     return filled
 

@@ -18,16 +18,13 @@ from wherry.wire.container import Config, HostConfig, pascal
 
 _TEXT_NULL = (
     "binds volumes_from cap_add cap_drop extra_hosts group_add links security_opt "
-    "device_cgroup_rules device_requests memory_swappiness oom_kill_disable pids_limit"
+    "device_cgroup_rules device_requests memory_swappiness oom_kill_disable pids_limit dns "
+    "dns_options dns_search blkio_weight_device blkio_device_read_bps blkio_device_write_bps "
+    "blkio_device_read_iops blkio_device_write_iops devices ulimits masked_paths "
+    "readonly_paths port_bindings"
 )
 _NULL = frozenset(_TEXT_NULL.split())
 """Fields of ``HostConfig`` that Docker shows as null when nothing was asked."""
-_TEXT_LISTS = (
-    "dns dns_options dns_search blkio_weight_device blkio_device_read_bps "
-    "blkio_device_write_bps blkio_device_read_iops blkio_device_write_iops devices "
-    "ulimits masked_paths readonly_paths"
-)
-_LISTS = frozenset(_TEXT_LISTS.split())
 _TEXT_OMIT = "annotations storage_opt tmpfs sysctls mounts init kernel_memory"
 _OMIT = frozenset(_TEXT_OMIT.split())
 """Fields that are left out when empty."""
@@ -51,14 +48,10 @@ def render_host_config(host: HostConfig) -> dict[str, Any]:
                 result[pascal(name)] = to_json(value)
             continue
         if value is None and name not in _NULL:
-            if name in _LISTS:
-                value = []
-            elif name in _BOOLS:
+            if name in _BOOLS:
                 value = False
             elif name in _NUMBERS:
                 value = 0
-            elif name == "port_bindings":
-                value = {}
             elif name == "console_size":
                 value = [0, 0]
             elif name not in ("log_config", "restart_policy"):
@@ -90,8 +83,10 @@ def render_config(config: Config) -> dict[str, Any]:
     }
     if config.exposed_ports:
         result["ExposedPorts"] = config.exposed_ports
+    if config.healthcheck is not None:
+        health: dict[str, Any] = to_json(config.healthcheck)
+        result["Healthcheck"] = {key: value for key, value in health.items() if value}
     for name in (
-        "healthcheck",
         "args_escaped",
         "network_disabled",
         "mac_address",

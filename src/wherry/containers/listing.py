@@ -108,7 +108,8 @@ def summary(
             "FailingStreak": record.state.health.failing,
         }
     if size is not None:
-        row["SizeRw"], row["SizeRootFs"] = size
+        row |= {"SizeRw": size[0]} if size[0] else {}
+        row["SizeRootFs"] = size[1]
     return row
 
 

@@ -8,6 +8,7 @@ lost. Nothing here is global: starts of different containers run at the same tim
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -34,6 +35,8 @@ from wherry.images.service import Images
 from wherry.runtime.failures import exit_code_of
 from wherry.runtime.port import Launch, RootMounts, Running, Runtime
 from wherry.store.paths import Paths
+
+_log = logging.getLogger(__name__)
 
 HOST_RESOLV = Path("/etc/resolv.conf")
 HOST_HOSTS = Path("/etc/hosts")
@@ -89,14 +92,15 @@ class Starter:
         refuse(live.record)
         live.stopping = False
         try:
-            running = await self._launch(live)
+            running, begun = await self._launch(live)
+            self._started(live, running, begun, again=again)
         except BaseException as error:
             await self._undo(live)
             self._failed(live, error)
             raise
-        self._started(live, running, again=again)
+        self._watch(live)
 
-    def _started(self, live: Live, running: Running, *, again: bool) -> None:
+    def _started(self, live: Live, running: Running, begun: int, *, again: bool) -> None:
         record = live.record
         health = record.config.healthcheck
         checked = health is not None and bool(health.test) and health.test != ["NONE"]
@@ -110,7 +114,7 @@ class Starter:
             exit_code=0,
             error="",
             oom=False,
-            started_ns=time.time_ns(),
+            started_ns=begun,
             health=Health() if checked else None,
         )
         if again:
@@ -121,7 +125,6 @@ class Starter:
         live.running = running
         self._book.commit(live, state=state, **changes)
         self._book.publish(live.record, "start")
-        self._watch(live)
 
     def _failed(self, live: Live, error: BaseException) -> None:
         self._sessions.abandon(live)
@@ -130,7 +133,10 @@ class Starter:
         state = msgspec.structs.replace(
             live.record.state, exit_code=exit_code_of(error), error=error.message
         )
-        self._book.commit(live, state=state)
+        try:
+            self._book.commit(live, state=state)
+        except Exception as problem:
+            _log.error("container %s: its failed start was not written: %s", live.id, problem)
 
     async def _undo(self, live: Live) -> None:
         """Take back what a failed start made; errors must not hide the first one."""
@@ -144,7 +150,8 @@ class Starter:
             return_exceptions=True,
         )
 
-    async def _launch(self, live: Live) -> Running:
+    async def _launch(self, live: Live) -> tuple[Running, int]:
+        """The processes, and when the first one was let run (Unix nanoseconds)."""
         record = live.record
         place = self._paths.container(record.id)
         host = record.host_config
@@ -189,8 +196,9 @@ class Starter:
         running = await self._runtime.create(launch)
         live.running = running
         await self._sessions.connect(live)
+        begun = time.time_ns()
         await self._runtime.start(record.id, launch.runtime)
-        return running
+        return running, begun
 
     def _shared_memory(self, record: Record, peers: Mapping[str, Live]) -> str:
         """Host directory behind /dev/shm, where containers share it; empty: their own."""

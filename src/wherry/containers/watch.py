@@ -138,7 +138,8 @@ class Supervisor:
             "exit_code": end.code,
             "error": end.error,
             "oom": end.oom,
-            "finished_ns": int(end.at * 1e9),
+            # The exit file's time comes from a coarser clock than the start's.
+            "finished_ns": max(int(end.at * 1e9), live.record.state.started_ns),
         }
         try:
             self._book.step(live, event, **changes)
