@@ -81,10 +81,26 @@ SYSTEM: dict[str, Entry] = {
     "prune": ("prune:SYSTEM_PRUNE", "Remove unused data"),
 }
 
+VOLUME: dict[str, Entry] = {
+    "clone": ("volume_archive:CLONE", "Create a volume with the content of another"),
+    "create": ("volumes:CREATE", "Create a volume"),
+    "export": ("volume_archive:EXPORT", "Export a volume's content as a tar archive"),
+    "import": ("volume_archive:IMPORT", "Fill a volume from a tar archive"),
+    "inspect": ("volumes:INSPECT", "Display detailed information on one or more volumes"),
+    "ls": ("volumes:LS", "List volumes"),
+    "prune": ("volumes:PRUNE", "Remove unused local volumes"),
+    "rename": ("volumes:RENAME", "Rename a volume"),
+    "restore": ("volume_archive:RESTORE", "Make a volume's content what it was at a snapshot"),
+    "rm": ("volumes:RM", "Remove one or more volumes"),
+    "snapshot": ("volume_archive:SNAPSHOT", "Keep a volume's present content, or list snapshots"),
+    "update": ("volumes:UPDATE", "Change a volume's size limit or labels"),
+}
+
 GROUPS: dict[str, tuple[str, dict[str, Entry]]] = {
     "container": ("Manage containers", CONTAINER),
     "image": ("Manage images", IMAGE),
     "system": ("Manage Wherry", SYSTEM),
+    "volume": ("Manage volumes", VOLUME),
 }
 
 SYNONYMS = {
