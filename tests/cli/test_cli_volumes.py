@@ -60,7 +60,7 @@ def filled(daemon: FakeDaemon) -> FakeDaemon:
         "ls -q",
         "ls --filter dangling=true",
         "ls --format json",
-        "ls --format {{.Name}}:{{.Labels}}:{{.Links}}:{{.Size}}:{{.Scope}}:{{.Mountpoint}}",
+        "ls --format {{.Name}}:{{.Labels}}:{{.Scope}}:{{.Mountpoint}}",
         'ls --format table\t{{.Name}}\t{{.Label "a"}}',
         "inspect v1",
         "inspect v1 gone",
