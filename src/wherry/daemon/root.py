@@ -11,6 +11,7 @@ from wherry.api import missing
 from wherry.api.archive import ArchiveRoutes
 from wherry.api.containers import ContainerRoutes
 from wherry.api.events import EventRoutes
+from wherry.api.images import ImageRoutes
 from wherry.api.networks import NetworkRoutes
 from wherry.api.routing import Router
 from wherry.api.stats import StatsRoutes
@@ -171,6 +172,7 @@ async def build(live: Live, database: Database, events: EventBus, identity: str)
         StreamRoutes(containers),
         ArchiveRoutes(containers),
         StatsRoutes(containers),
+        ImageRoutes(images),
         NetworkRoutes(networks.management),
         VolumeRoutes(volume_service),
         VolumeArchiveRoutes(volume_archive),
