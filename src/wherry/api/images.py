@@ -6,7 +6,6 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-import aiohttp
 from aiohttp import web
 
 from wherry.api.replies import Progress, json_reply
@@ -32,7 +31,6 @@ _CONTAINER_FIELDS = (
     "MacAddress",
     "StopTimeout",
 )
-_FETCH = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=120)
 
 
 class ImageRoutes:
@@ -173,11 +171,14 @@ async def body(call: Call) -> AsyncIterator[bytes]:
 
 async def fetch(source: str, emit: Any) -> AsyncIterator[bytes]:
     """The bytes behind a URL. ``Unavailable`` when the server does not give them."""
+    import aiohttp  # the client is 4 MB that an idle daemon does without
+
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=120)
     url = source if "://" in source else f"http://{source}"
     emit({"status": f"Downloading from {url}"})
     try:
         async with (
-            aiohttp.ClientSession(timeout=_FETCH, auto_decompress=False) as session,
+            aiohttp.ClientSession(timeout=timeout, auto_decompress=False) as session,
             session.get(url) as response,
         ):
             if response.status >= 400:
