@@ -73,6 +73,19 @@ IMAGE: dict[str, Entry] = {
     "tag": ("images:TAG", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"),
 }
 
+NETWORK: dict[str, Entry] = {
+    "connect": ("networks:CONNECT", "Connect a container to a network"),
+    "create": ("networks:CREATE", "Create a network"),
+    "disconnect": ("networks:DISCONNECT", "Disconnect a container from a network"),
+    "inspect": (
+        "networks:INSPECT",
+        "Display detailed information on one or more networks",
+    ),
+    "ls": ("networks:LS", "List networks"),
+    "prune": ("networks:PRUNE", "Remove all unused networks"),
+    "rm": ("networks:RM", "Remove one or more networks"),
+}
+
 SYSTEM: dict[str, Entry] = {
     "df": ("diskusage:DF", "Show disk usage"),
     "dial-stdio": ("system:DIAL_STDIO", ""),
@@ -99,6 +112,7 @@ VOLUME: dict[str, Entry] = {
 GROUPS: dict[str, tuple[str, dict[str, Entry]]] = {
     "container": ("Manage containers", CONTAINER),
     "image": ("Manage images", IMAGE),
+    "network": ("Manage networks", NETWORK),
     "system": ("Manage Wherry", SYSTEM),
     "volume": ("Manage volumes", VOLUME),
 }

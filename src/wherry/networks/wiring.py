@@ -77,6 +77,8 @@ def prepare(*, resolver: bool = False) -> Namespace:
             netns.write_sysctl("ipv4/ip_unprivileged_port_start", "0")
             netns.write_sysctl("ipv4/ping_group_range", "0 2147483647")
             netns.write_sysctl("ipv6/conf/default/disable_ipv6", "1")
+            # Addresses are ours to keep apart: no second of waiting for others to object.
+            netns.write_sysctl("ipv6/conf/default/accept_dad", "0")
             if resolver:
                 space.sockets = resolver_sockets()
     except BaseException:
