@@ -37,6 +37,7 @@ from wherry.networks.settings import NetworkSettings
 from wherry.runtime.port import RuntimeFacts
 from wherry.runtime.probe import find, hidden_mounts, open_runtime
 from wherry.store.database import Database
+from wherry.volumes.plugins import SOCKET_FOLDERS, PluginFolder
 from wherry.volumes.setup import build as build_volumes
 from wherry.wire.mounts import MountPoint
 
@@ -132,6 +133,7 @@ async def build(live: Live, database: Database, events: EventBus, identity: str)
         events,
         peers.mount_points,
         images=lambda reference: images.lower_dirs(images.get(reference)),
+        plugins=PluginFolder([paths.run / "plugins", *SOCKET_FOLDERS]),
     )
     containers = ContainerEngine(
         database,

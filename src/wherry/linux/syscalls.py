@@ -8,6 +8,7 @@ keeps the calls in order, so that mount and namespace logic is tested without pr
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 from collections.abc import Sequence
 from typing import Protocol
@@ -109,6 +110,9 @@ class Syscalls(Protocol):
         """A new descriptor; ``O_CLOEXEC`` is added."""
 
     def close(self, fd: int) -> None: ...
+
+
+_OPEN_TRIES = 1000
 
 
 class _OpenHow(ctypes.Structure):
@@ -232,6 +236,16 @@ class LinuxSyscalls:
 
     def openat2(self, dirfd: int, path: str, flags: int, mode: int = 0, resolve: int = 0) -> int:
         how = _OpenHow(flags | os.O_CLOEXEC, mode, resolve)
+        for _ in range(_OPEN_TRIES):
+            try:
+                return self._open_once(dirfd, path, how)
+            except OSError as error:
+                # ".." below a root while anything on the machine is renamed or mounted
+                if error.errno != errno.EAGAIN:
+                    raise
+        return self._open_once(dirfd, path, how)
+
+    def _open_once(self, dirfd: int, path: str, how: _OpenHow) -> int:
         return self._syscall(
             f"open {path}",
             _SYS_OPENAT2,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Protocol
+from collections.abc import Collection, Mapping
+from typing import Any, Protocol
 
 from wherry.errors import NotFound, WherryError
 from wherry.store.volumes import VolumeRow
@@ -22,16 +22,53 @@ class Plugins(Protocol):
         """What the plugin itself lists."""
 
 
+class Absent:
+    """Stands for a plugin that is not there: its volumes can be listed, nothing else."""
+
+    scope = "local"
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def _gone(self) -> NotFound:
+        return NotFound(
+            f'error looking up volume plugin {self.name}: plugin "{self.name}" not found'
+        )
+
+    async def create(self, row: VolumeRow) -> VolumeRow:
+        raise self._gone()
+
+    async def remove(self, row: VolumeRow) -> None:
+        raise self._gone()
+
+    def path(self, row: VolumeRow) -> str:
+        return ""
+
+    async def mount(self, row: VolumeRow, holder: str) -> str:
+        raise self._gone()
+
+    async def unmount(self, row: VolumeRow, holder: str, *, last: bool) -> None:
+        raise self._gone()
+
+    async def status(self, row: VolumeRow) -> Mapping[str, Any] | None:
+        return None
+
+
 class Drivers:
     def __init__(self, local: LocalDriver, plugins: Plugins | None = None) -> None:
         self.local = local
         self._plugins = plugins
 
-    def get(self, name: str) -> Driver:
-        """``NotFound``: 'error looking up volume plugin x: plugin "x" not found'."""
+    def get(self, name: str, *, may_lack: bool = False) -> Driver:
+        """``NotFound``: 'error looking up volume plugin x: plugin "x" not found'.
+
+        ``may_lack``: a plugin that is gone is stood in for, to show its volumes.
+        """
         if name == LOCAL:
             return self.local
         found = self._plugins.find(name) if self._plugins is not None else None
+        if found is None and may_lack:
+            return Absent(name)
         if found is None:
             raise NotFound(f'error looking up volume plugin {name}: plugin "{name}" not found')
         return found

@@ -7,6 +7,7 @@ data is removed by ``remove`` and ``prune`` only, and never while a container re
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -23,6 +24,8 @@ from wherry.volumes.registry import Drivers
 from wherry.volumes.spec import volume_name
 from wherry.wire.durations import rfc3339
 from wherry.wire.filters import Filters
+
+_log = logging.getLogger(__name__)
 
 ANONYMOUS_LABEL = "com.docker.volume.anonymous"
 _LIST_FILTERS = ("dangling", "driver", "label", "label!", "name")
@@ -125,15 +128,18 @@ class VolumeService:
         self.table.add(self.drivers.local.adopted(row))
 
     async def remove(self, name: str, *, force: bool = False) -> None:
-        """``Conflict`` while a container refers to it; ``force`` ignores a missing one."""
-        try:
-            async with self.lock(name):
-                await self._remove(self.get(name))
-        except NotFound:
-            if not force:
+        """``Conflict`` while a container refers to it. ``force`` ignores a missing one, and
+        forgets one whose plugin does not answer."""
+        async with self.lock(name):
+            try:
+                row = self.get(name)
+            except NotFound:
+                if force:
+                    return
                 raise
+            await self._remove(row, force=force)
 
-    async def _remove(self, row: VolumeRow) -> None:
+    async def _remove(self, row: VolumeRow, *, force: bool = False) -> None:
         users = self.table.users(row.id) or self.table.holders(row.id)
         if users:
             raise Conflict(f"remove {row.name}: volume is in use - [{', '.join(users)}]")
@@ -141,6 +147,11 @@ class VolumeService:
         try:
             await self.driver_of(row).remove(row)
         except WherryError as error:
+            if force and row.driver != LOCAL:
+                _log.warning("volume %s is forgotten, its driver said: %s", row.name, error)
+                self.table.delete(row.id)
+                self.publish(row, "destroy")
+                return
             self.table.set_state(row.id, READY)
             raise type(error)(f"remove {row.name}: {error.message}") from error
         self.table.delete(row.id)
@@ -160,7 +171,8 @@ class VolumeService:
 
     async def render(self, row: VolumeRow, usage: bool = False) -> dict[str, Any]:
         """The API's ``Volume``; ``usage`` adds ``UsageData`` (walks the whole tree)."""
-        driver = self.driver_of(row)
+        driver = self.drivers.get(row.driver, may_lack=True)
+        status = await driver.status(row)
         entry: dict[str, Any] = {
             "CreatedAt": rfc3339(row.created_ns // 10**9 * 10**9),
             "Driver": row.driver,
@@ -170,7 +182,6 @@ class VolumeService:
             "Options": dict(row.options) or None,
             "Scope": driver.scope,
         }
-        status = await driver.status(row)
         if status:
             entry["Status"] = dict(status)
         if usage:
