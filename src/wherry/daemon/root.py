@@ -170,6 +170,7 @@ async def build(live: Live, database: Database, events: EventBus, identity: str)
     groups: list[Any] = [
         SystemRoutes(system),
         EventRoutes(events),
+        ImageRoutes(images),
         ContainerRoutes(containers),
         StreamRoutes(containers),
         ArchiveRoutes(containers),

@@ -51,7 +51,8 @@ async def job_folder(paths: Paths) -> AsyncIterator[Path]:
     try:
         yield folder
     finally:
-        erase(folder)
+        # Waited for, so that a failed operation has left nothing when its error is seen.
+        await asyncio.shield(spawn(_erase([str(folder)]), name="erase"))
 
 
 async def run_job(

@@ -34,6 +34,7 @@ _CHUNK_INDEXES = 0x20
 _EXTENDED = 1
 _TAR_DEVICE = 1
 _HOLE = 0xFFFFFFFF
+_SPARSE_BLOCKS = 1 << 20
 
 _SUPER = struct.Struct("<IIIBBHQQIIII16s16sIHHHBBIQB23x")
 _SLOT = struct.Struct("<64sII56x")
@@ -117,6 +118,7 @@ class Tree:
         self.size = 0
         """Bytes of regular files, as the members say."""
         self._last: tuple[bytes, Node] = (b"", self.root)
+        self._sparse_blocks = 0
 
     def add(self, entry: Entry) -> None:
         """Place one member. Raises ``Invalid`` (a broken archive) or ``NotIndexable``."""
@@ -135,7 +137,8 @@ class Tree:
         parent = self._parent(parent_path)
         assert parent.children is not None
         if entry.kind == tarfmt.LINK:
-            found = self._find(tarfmt.clean(entry.link))
+            target = tarfmt.clean(entry.link)
+            found = None if target.startswith(path + b"/") else self._find(target)
             if found is None or found.children is not None or found.whiteout:
                 raise Invalid(f"cannot unpack {_shown(entry)}: No such file or directory")
             if parent.children.get(name) is not found:
@@ -152,6 +155,11 @@ class Tree:
             node.size = entry.size
             node.data = entry.data
             node.sparse = entry.sparse
+            if entry.sparse is not None:
+                # A map entry per block: a file that claims terabytes would need gigabytes of map.
+                self._sparse_blocks += -(-entry.size // BLOCK)
+                if self._sparse_blocks > _SPARSE_BLOCKS:
+                    raise NotIndexable("sparse files are too large")
             self.size += entry.size
         elif entry.kind == tarfmt.SYMLINK:
             node.mode = stat.S_IFLNK | 0o777

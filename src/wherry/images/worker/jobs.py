@@ -66,7 +66,8 @@ def _one_layer(
     folder: Path, tar: Path, diff_id: str, known: list[str], backend: str
 ) -> dict[str, Any]:
     size = tar.stat().st_size
-    made = [] if diff_id in known else [layer.make(tar, diff_id, folder / "layer", backend)]
+    out = folder / "layer"
+    made = [] if diff_id in known else [layer.make(tar, diff_id, out, backend, marked=True)]
     result: dict[str, Any] = {
         "diff_id": diff_id,
         "tar_size": size,

@@ -74,43 +74,44 @@ def write_stream(chunks: Iterator[bytes], out: Path) -> str:
     return digest
 
 
-def make(tar: Path, diff_id: str, out: Path, backend: str) -> Made:
+def make(tar: Path, diff_id: str, out: Path, backend: str, *, marked: bool = False) -> Made:
     """Make the layer of the plain ``tar`` in ``out``, a folder that does not exist yet.
 
-    ``tar`` may be moved into ``out``: its bytes are then part of the layer.
+    ``tar`` may be moved into ``out``: its bytes are then part of the layer. ``marked``: the end
+    must be marked as the standard says, because nothing else tells whether all of it came.
     """
     try:
         if backend == INDEXED:
             try:
-                return _make_index(tar, diff_id, out)
+                return _make_index(tar, diff_id, out, marked)
             except erofs.NotIndexable:
                 shutil.rmtree(out, ignore_errors=True)
-        return _make_folder(tar, diff_id, out)
+        return _make_folder(tar, diff_id, out, marked)
     except Invalid as error:
         raise Invalid(f"Error processing tar file: {error.message}") from error
 
 
-def _make_index(tar: Path, diff_id: str, out: Path) -> Made:
+def _make_index(tar: Path, diff_id: str, out: Path, marked: bool) -> Made:
     """The layer stays a tar; an EROFS image beside it holds the names."""
     out.mkdir()
     with mapped(tar) as view:
         check_tar(view)
-        tree = erofs.build(_whole(view))
+        tree = erofs.build(_whole(view, marked))
         with (out / "index.erofs").open("wb") as index:
             erofs.write(tree, index, len(view))
     tar.rename(out / "layer.tar")
     return Made(diff_id, tree.size, INDEXED, str(out))
 
 
-def _whole(view: memoryview) -> Iterator[Entry]:
+def _whole(view: memoryview, marked: bool) -> Iterator[Entry]:
     """The members, each with all its bytes there."""
-    for entry in entries(MappedSource(view)):
+    for entry in entries(MappedSource(view), marked=marked):
         if entry.data + entry.stored > len(view):
             raise cut_short()
         yield entry
 
 
-def _make_folder(tar: Path, diff_id: str, out: Path) -> Made:
+def _make_folder(tar: Path, diff_id: str, out: Path, marked: bool) -> Made:
     root = out / "fs"
     root.mkdir(parents=True)
     root.chmod(0o755)
@@ -118,7 +119,7 @@ def _make_folder(tar: Path, diff_id: str, out: Path) -> Made:
     try:
         with mapped(tar) as view:
             check_tar(view)
-            unpacker = Unpacker(view, lambda: check_space(gate))
+            unpacker = Unpacker(_whole(view, marked), view, lambda: check_space(gate))
             size = confined(str(root), unpacker.run)
     finally:
         os.close(gate)

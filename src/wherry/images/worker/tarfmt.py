@@ -128,9 +128,10 @@ def checksum_right(block: bytes) -> bool:
     return signed + 256 == want
 
 
-def entries(source: Source) -> Iterator[Entry]:
+def entries(source: Source, *, marked: bool = False) -> Iterator[Entry]:
     """The members of an archive. ``Invalid``: not a tar, a damaged header, or cut short.
 
+    An archive may end without its mark of zero blocks, as for Go's reader, unless ``marked``.
     The caller may read payloads between steps; a forward-only source is skipped past them.
     """
     position = 0
@@ -145,6 +146,8 @@ def entries(source: Source) -> Iterator[Entry]:
             if block.strip(b"\0"):
                 raise cut_short()
             if pax or long_name is not None or long_link is not None:
+                raise cut_short()
+            if marked and position and not block:
                 raise cut_short()
             return
         if block == _ZERO:

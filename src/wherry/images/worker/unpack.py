@@ -13,7 +13,7 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from wherry.errors import Invalid
 from wherry.images.worker import tarfmt
@@ -34,11 +34,16 @@ _SPACE_STEP = 32 << 20
 class Unpacker:
     """One layer being written below ``/`` of the calling thread."""
 
-    def __init__(self, data: memoryview, check_space: Callable[[], None]) -> None:
+    def __init__(
+        self, members: Iterable[Entry], data: memoryview, check_space: Callable[[], None]
+    ) -> None:
+        """``data``: the whole archive that ``members`` are read from."""
+        self._members = members
         self._data = data
         self._check_space = check_space
         self._folders: dict[bytes, int] = {}
-        self._times: dict[bytes, int] = {}
+        self._times: dict[bytes, int] = {b"": 0}
+        """Folders' times are set last; those that no member gives are 0, the same every time."""
         self._since_check = 0
         self.size = 0
         """Bytes of regular files so far."""
@@ -46,9 +51,7 @@ class Unpacker:
     def run(self) -> int:
         """Unpack everything; returns the bytes of regular files."""
         try:
-            for entry in tarfmt.entries(tarfmt.MappedSource(self._data)):
-                if entry.data + entry.stored > len(self._data):
-                    raise tarfmt.cut_short()
+            for entry in self._members:
                 try:
                     self._one(entry)
                 except OSError as error:
@@ -58,9 +61,11 @@ class Unpacker:
                     raise Invalid(f"cannot unpack {shown!r}: {error.strerror}") from error
             for path, when in self._times.items():
                 try:
-                    os.utime(b"/" + path, ns=(when, when), follow_symlinks=False)
+                    descriptor = os.open(b"/" + path, _FOLDER | os.O_NOFOLLOW)
                 except (FileNotFoundError, NotADirectoryError):
                     continue
+                os.utime(descriptor, ns=(when, when))
+                os.close(descriptor)
         finally:
             self._forget_folders()
         return self.size
@@ -94,7 +99,8 @@ class Unpacker:
             return known
         try:
             descriptor = os.open(b"/" + path, _FOLDER)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
+            # Not there, or hidden by a whiteout that came first.
             self._make_parents(path)
             descriptor = os.open(b"/" + path, _FOLDER)
         if len(self._folders) >= _OPEN_FOLDERS:
@@ -111,10 +117,12 @@ class Unpacker:
             try:
                 os.mkdir(done, 0o755)
             except FileExistsError:
-                if _is_whiteout(os.lstat(done)):
-                    os.unlink(done)
-                    os.mkdir(done, 0o755)
-                    os.setxattr(done, OPAQUE, b"y")
+                if not _is_whiteout(os.lstat(done)):
+                    continue
+                os.unlink(done)
+                os.mkdir(done, 0o755)
+                os.setxattr(done, OPAQUE, b"y")
+            self._times[done[1:]] = 0
 
     def _forget_folders(self) -> None:
         for descriptor in self._folders.values():
@@ -130,6 +138,9 @@ class Unpacker:
         if stat.S_ISDIR(found.st_mode):
             self._forget_folders()
             shutil.rmtree(b"/" + path)
+            gone = path + b"/"
+            for each in [key for key in self._times if (key + b"/").startswith(gone)]:
+                del self._times[each]
             return False
         os.unlink(name, dir_fd=at)
         return _is_whiteout(found)
@@ -206,16 +217,20 @@ class Unpacker:
 
     def _hard_link(self, entry: Entry, parent: bytes, name: bytes, path: bytes) -> None:
         target = tarfmt.clean(entry.link)
-        if target == path:
-            return
+        if not name:
+            raise Invalid("a layer's root can only be a directory")
         source = b"/" + target
 
         def make(at: int) -> None:
             os.link(source, name, dst_dir_fd=at, follow_symlinks=False)
 
-        if _is_whiteout(os.lstat(source)):
+        found = os.lstat(source)
+        if _is_whiteout(found) or target.startswith(path + b"/"):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-        self._make(path, name, parent, make)
+        if stat.S_ISDIR(found.st_mode):
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+        if target != path:
+            self._make(path, name, parent, make)
 
     def _node(self, entry: Entry, parent: bytes, name: bytes, path: bytes) -> None:
         if entry.kind == tarfmt.FIFO:
