@@ -337,3 +337,32 @@ async def test_restart_unmounts_what_nobody_holds(house: House) -> None:
     assert len(_mounted_below(house)) == 1
     await house.mounts.adopt({"c1"}, set())
     assert _mounted_below(house) == []
+
+
+async def test_idmapped_bind(house: House, tmp_path: Path) -> None:
+    source = tmp_path / "mine"
+    source.mkdir()
+    (source / "old").write_text("x")
+    for path in (source, source / "old"):
+        os.chown(path, 1234, 2345)
+    mount = Mount(
+        type="bind", source=str(source), target="/m", bind_options=BindOptions(idmap="match-user")
+    )
+    points = await house.plan("c1", mounts=[mount])
+    view = RootView([str(house.image)], house.upper, lambda: (0, 0))
+    (made,) = await house.mounts.prepare("c1", points, view)
+    seen = Path(str(made["source"]))
+    assert (seen.stat().st_uid, (seen / "old").stat().st_gid) == (0, 0)
+    (seen / "new").write_text("x")
+    found = (source / "new").stat()
+    assert (found.st_uid, found.st_gid) == (1234, 2345)
+    await house.mounts.release("c1", ())
+    assert _mounted_below(house) == []
+
+
+async def test_idmap_words(house: House, tmp_path: Path) -> None:
+    mount = Mount(
+        type="bind", source=str(tmp_path), target="/m", bind_options=BindOptions(idmap="other")
+    )
+    with pytest.raises(Invalid, match="invalid idmap: other"):
+        await house.plan("c1", mounts=[mount])

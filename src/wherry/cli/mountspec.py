@@ -94,6 +94,7 @@ def _octal(text: str) -> int:
 
 
 _OPTIONS: dict[str, tuple[str, str, Callable[[str], Any]]] = {
+    "idmap": ("BindOptions", "Idmap", str.lower),
     "bind-propagation": ("BindOptions", "Propagation", str.lower),
     "bind-create-src": ("BindOptions", "CreateMountpoint", parse_bool),
     "volume-nocopy": ("VolumeOptions", "NoCopy", parse_bool),

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wherry.containers.book import Live
-from wherry.containers.layers import lower_dirs
+from wherry.containers.layers import lower_dirs, user_of
 from wherry.containers.record import Record
 from wherry.containers.rootfiles import PutOptions, Root, archive, extract, path_stat
 from wherry.containers.transitions import Status
@@ -28,7 +28,6 @@ from wherry.linux.mounts import Overlay, mount_overlay
 from wherry.linux.namespaces import PrivateMounts
 from wherry.linux.syscalls import MS_BIND, MS_RDONLY, MS_REC, MS_REMOUNT, RESOLVE_IN_ROOT, Syscalls
 from wherry.linux.tasks import spawn
-from wherry.runtime import users
 from wherry.store.paths import Paths
 from wherry.wire.mounts import MountPoint
 
@@ -117,13 +116,7 @@ class Archiver:
         """The container's user, for ``copyUIDGID``."""
         lower = lower_dirs(self._paths, self._images, record)
         upper = self._paths.container(record.id).upper
-        user = users.resolve(
-            record.config.user,
-            users.read_in_layers(lower, upper, "/etc/passwd"),
-            users.read_in_layers(lower, upper, "/etc/group"),
-            None,
-        )
-        return user.uid, user.gid
+        return user_of(record, lower, upper)
 
     def _check_writable(self, record: Record, path: str) -> None:
         point = _mount_at(record.mount_points, path)

@@ -8,11 +8,13 @@ leads nowhere. Docker's ``initlayer`` does the same for each container.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from wherry.containers.record import Record
 from wherry.images.service import Image, Images
 from wherry.oci.image import ImageConfig
+from wherry.runtime import users
 from wherry.store.paths import Paths
 
 _FOLDERS = ("dev", "dev/pts", "dev/shm", "dev/mqueue", "proc", "sys", "etc")
@@ -35,6 +37,17 @@ def image_of(record: Record) -> Image:
     """The image as the container knows it, whatever its names say now."""
     use = record.image
     return Image(use.id, use.target, use.manifest, ImageConfig(os=use.os), use.layers, 0)
+
+
+def user_of(record: Record, lower: Sequence[str], upper: Path) -> tuple[int, int]:
+    """Numeric user and group of the first process. ``Invalid`` for an unknown name."""
+    user = users.resolve(
+        record.config.user,
+        users.read_in_layers(lower, upper, "/etc/passwd"),
+        users.read_in_layers(lower, upper, "/etc/group"),
+        None,
+    )
+    return user.uid, user.gid
 
 
 def lower_dirs(paths: Paths, images: Images, record: Record) -> list[str]:

@@ -20,7 +20,7 @@ from wherry.containers import hostfiles
 from wherry.containers.attach import Sessions
 from wherry.containers.book import Book, Live
 from wherry.containers.facts import HostFacts
-from wherry.containers.layers import lower_dirs
+from wherry.containers.layers import lower_dirs, user_of
 from wherry.containers.ports import (
     NetworkAttachment,
     Networking,
@@ -159,7 +159,9 @@ class Starter:
         attachment = await self._attach(record, peers)
         lower = lower_dirs(self._paths, self._images, record)
         mounts = await self._volumes.prepare(
-            record.id, record.mount_points, RootView(lower, place.upper)
+            record.id,
+            record.mount_points,
+            RootView(lower, place.upper, lambda: user_of(record, lower, place.upper)),
         )
         files = self._write_files(record, attachment, peers)
         covered = {str(mount.get("destination")) for mount in mounts}

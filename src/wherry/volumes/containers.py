@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import Collection, Mapping, Sequence
@@ -164,7 +165,8 @@ class ContainerVolumes:
         else:
             source = self._bind_source(point)
         if point.extra.get("idmap"):
-            source = await self._host.idmapped(container_id, number, source, point)
+            user = await asyncio.to_thread(root.user)
+            source = await self._host.idmapped(container_id, number, source, user)
         return points.oci(point, source)
 
     def _bind_source(self, point: MountPoint) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from wherry.errors import Internal, Invalid, NotFound, NotImplementedYet
+from wherry.linux import idmap
 from wherry.linux.mounts import Overlay, mount_of, mount_overlay, read_mounts
 from wherry.linux.syscalls import (
     MNT_DETACH,
@@ -109,8 +110,22 @@ class HostMounts:
             return str(place)
         return await self.subpath(container_id, 1000 + number, str(place), str(subpath), point)
 
-    async def idmapped(self, container_id: str, number: int, source: str, point: MountPoint) -> str:
-        raise NotImplementedYet("id-mapped binds are not implemented by this version of Wherry")
+    async def idmapped(
+        self, container_id: str, number: int, source: str, user: tuple[int, int]
+    ) -> str:
+        """Mount ``source`` so that its owner's files are ``user``'s in the container, and what
+        that user makes belongs to the owner. ``NotImplementedYet`` where the kernel cannot."""
+        return await asyncio.to_thread(self._idmapped, container_id, number, source, user)
+
+    def _idmapped(self, container_id: str, number: int, source: str, user: tuple[int, int]) -> str:
+        try:
+            found = os.stat(source)
+            place = self._place(container_id, number, directory=os.path.isdir(source))
+            uids, gids = idmap.swapped(found.st_uid, user[0]), idmap.swapped(found.st_gid, user[1])
+            idmap.bind(self._calls, source, str(place), uids, gids)
+        except OSError as error:
+            raise Internal(f"cannot mount {source} with mapped ids: {error}") from error
+        return str(place)
 
     def check_propagation(self, source: str, propagation: str) -> None:
         """A shared or slave bind needs a source mount that can propagate. ``Invalid``."""

@@ -56,6 +56,8 @@ def of_wanted(wanted: Wanted) -> MountPoint:
         )
     if wanted.create_source:
         extra["create"] = True
+    if wanted.idmap:
+        extra["idmap"] = wanted.idmap
     return MountPoint(
         "bind",
         wanted.target,

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from wherry.errors import Invalid
-from wherry.wire.container import Mount, TmpfsOptions
+from wherry.wire.container import BindOptions, Mount, TmpfsOptions
 
 PROPAGATIONS = ("private", "rprivate", "slave", "rslave", "shared", "rshared")
 DEFAULT_PROPAGATION = "rprivate"
@@ -47,6 +47,8 @@ class Wanted:
     read_only_recursion: str = ""
     """'' as far as the kernel can, ``none`` or ``force``."""
     create_source: bool = False
+    idmap: str = ""
+    """'' or ``match-user`` (beyond Docker)."""
     no_copy: bool = False
     subpath: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -239,7 +241,15 @@ def _bind_mount(mount: Mount, target: str, source: str, read_only: bool) -> Want
         non_recursive=bool(options and options.non_recursive),
         read_only_recursion=recursion,
         create_source=bool(options and options.create_mountpoint),
+        idmap=_idmap(options),
     )
+
+
+def _idmap(options: BindOptions | None) -> str:
+    idmap = (options and options.idmap) or ""
+    if idmap not in ("", "match-user"):
+        raise _config_error("bind", f"invalid idmap: {idmap} (only match-user is known)")
+    return idmap
 
 
 def _volume_mount(mount: Mount, target: str, source: str, read_only: bool) -> Wanted:

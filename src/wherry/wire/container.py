@@ -137,37 +137,39 @@ class ThrottleDevice(Wire):
     rate: int = 0
 
 
-class BindOptions(Wire):
+class BindOptions(Wire, omit_defaults=True):
     propagation: str | None = None
     non_recursive: bool | None = None
     create_mountpoint: bool | None = None
     read_only_non_recursive: bool | None = None
     read_only_force_recursive: bool | None = None
+    idmap: str | None = None
+    """Beyond Docker: ``match-user``, the container's user and the source's owner change places."""
 
 
-class DriverConfig(Wire):
+class DriverConfig(Wire, omit_defaults=True):
     name: str | None = None
     options: dict[str, str] | None = None
 
 
-class VolumeOptions(Wire):
+class VolumeOptions(Wire, omit_defaults=True):
     no_copy: bool | None = None
     labels: dict[str, str] | None = None
     driver_config: DriverConfig | None = None
     subpath: str | None = None
 
 
-class TmpfsOptions(Wire):
+class TmpfsOptions(Wire, omit_defaults=True):
     size_bytes: int | None = None
     mode: int | None = None
     options: list[list[str]] | None = None
 
 
-class ImageOptions(Wire):
+class ImageOptions(Wire, omit_defaults=True):
     subpath: str | None = None
 
 
-class Mount(Wire):
+class Mount(Wire, omit_defaults=True):
     """One entry of ``HostConfig.Mounts`` (``--mount``)."""
 
     type: str | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,3 +44,5 @@ class RootView:
 
     lower: Sequence[str]
     upper: Path
+    user: Callable[[], tuple[int, int]] = lambda: (0, 0)
+    """Numeric user and group of the container's first process, looked up when it matters."""
