@@ -173,7 +173,19 @@ DF = {
         {"Name": "v1", "Driver": "local", "UsageData": {"Size": 1000, "RefCount": 1}},
         {"Name": "v2", "Driver": "local", "UsageData": {"Size": 3000, "RefCount": 0}},
     ],
-    "BuildCache": [],
+    "BuildCache": [
+        {
+            "ID": "abcdefghijklmnop",
+            "Type": "regular",
+            "Description": "x",
+            "InUse": False,
+            "Shared": False,
+            "Size": 12345,
+            "CreatedAt": "2020-01-02T03:04:05Z",
+            "LastUsedAt": None,
+            "UsageCount": 3,
+        }
+    ],
 }
 
 
@@ -332,6 +344,7 @@ COMMANDS: list[list[str]] = [
     ["commit", "-a", "me", "-m", "note", "-c", "CMD x", "-p=false", "web", "repo:tag"],
     ["system", "df"],
     ["system", "df", "--format", "{{.Type}} {{.TotalCount}} {{.Active}} {{.Size}}"],
+    ["system", "df", "-v"],
     ["container", "prune", "-f"],
     ["image", "prune", "-f"],
     ["image", "prune", "-af", "--filter", "until=24h"],

@@ -7,7 +7,7 @@ import time
 from wherry.cli.command import Command
 from wherry.cli.flags import switch, text
 from wherry.cli.format import LIST_HELP, json_line, unescape, write_list
-from wherry.wire.human import human_size
+from wherry.wire.human import ago, human_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -87,7 +87,9 @@ def _verbose(ctx: Context, found: Row, format: str) -> None:
     images = [
         one
         for image in found.get("Images") or []
-        for one in images_room.image_rows(image, trunc=True, digests=False, now=now)
+        for one in images_room.image_rows(
+            {**image, "RepoDigests": None}, trunc=True, digests=False, now=now
+        )[:1]
     ]
     containers = []
     for item in found.get("Containers") or []:
@@ -127,6 +129,38 @@ def _verbose(ctx: Context, found: Row, format: str) -> None:
     ctx.say("\nLocal Volumes space usage:\n")
     headers = {"Name": "VOLUME NAME", "Links": "LINKS", "Size": "SIZE"}
     write_list(ctx.out, volumes, headers, list(headers))
+    cache = [_cache_row(one, now) for one in found.get("BuildCache") or []]
+    used = sum(int(one.get("Size") or 0) for one in found.get("BuildCache") or [])
+    ctx.say(f"\nBuild cache usage: {human_size(float(used))}\n")
+    write_list(ctx.out, cache, CACHE_HEADERS, list(CACHE_HEADERS))
+
+
+CACHE_HEADERS = {
+    "ID": "CACHE ID",
+    "CacheType": "CACHE TYPE",
+    "Size": "SIZE",
+    "CreatedSince": "CREATED",
+    "LastUsedSince": "LAST USED",
+    "UsageCount": "USAGE",
+    "Shared": "SHARED",
+}
+
+
+def _cache_row(record: Row, now: int) -> Row:
+    def since(key: str) -> str:
+        from wherry.wire.durations import parse_rfc3339
+
+        return ago(parse_rfc3339(record[key]), now) if record.get(key) else ""
+
+    return {
+        "ID": str(record.get("ID") or "")[:12],
+        "CacheType": record.get("Type") or "",
+        "Size": human_size(float(record.get("Size") or 0)),
+        "CreatedSince": since("CreatedAt"),
+        "LastUsedSince": since("LastUsedAt"),
+        "UsageCount": str(record.get("UsageCount") or 0),
+        "Shared": record.get("Shared") or False,
+    }
 
 
 DF = Command(

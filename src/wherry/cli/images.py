@@ -76,8 +76,8 @@ def image_rows(image: Row, *, trunc: bool, digests: bool, now: int, format: str 
         "Size": human_size(float(size), 3),
         "VirtualSize": human_size(float(size)),
         "Containers": "N/A" if containers == -1 else str(containers),
-        "SharedSize": "N/A" if shared == -1 else human_size(float(shared), 3),
-        "UniqueSize": "N/A" if shared == -1 else human_size(float(size - shared), 3),
+        "SharedSize": "N/A" if shared == -1 else human_size(float(shared)),
+        "UniqueSize": "N/A" if shared == -1 else human_size(float(size - shared)),
     }
     return [
         {**base, "Repository": repository, "Tag": tag, "Digest": digest}

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from wherry.client.http import Response
 
 _CHUNK = 1 << 20
+_OF = {"save": "image", "export": "container"}
 _PLATFORM = 'Formatted as "os[/arch[/variant]]" (e.g., "linux/amd64")'
 
 
@@ -194,10 +195,13 @@ def check_output(target: str, what: str) -> None:
     folder = os.path.dirname(target) or "."
     if not os.path.isdir(folder):
         raise CliError(
-            f'failed to {what} image: invalid output path: directory "{folder}" does not exist'
+            f"failed to {what} {_OF[what]}: invalid output path: stat {folder}: "
+            "no such file or directory"
         )
     if os.path.isdir(target):
-        raise CliError(f'failed to {what} image: invalid output path: "{target}" is a directory')
+        raise CliError(
+            f'failed to {what} {_OF[what]}: invalid output path: "{target}" is a directory'
+        )
 
 
 def import_(ctx: Context, options: Options, args: list[str]) -> None:
