@@ -155,7 +155,7 @@ def _cache_row(record: Row, now: int) -> Row:
     return {
         "ID": str(record.get("ID") or "")[:12],
         "CacheType": record.get("Type") or "",
-        "Size": human_size(float(record.get("Size") or 0)),
+        "Size": human_size(float(record.get("Size") or 0), 3),
         "CreatedSince": since("CreatedAt"),
         "LastUsedSince": since("LastUsedAt"),
         "UsageCount": str(record.get("UsageCount") or 0),
