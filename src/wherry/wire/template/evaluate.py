@@ -239,7 +239,10 @@ class _Walker:
         if isinstance(node, tree.Field):
             value = dot
         elif isinstance(node, tree.Variable):
-            value = next(each for name, each in reversed(self._variables) if name == node.name)
+            known = (each for name, each in reversed(self._variables) if name == node.name)
+            value = next(known, _NOTHING)
+            if value is _NOTHING:  # {{$x := $x}} parses, in Go as well
+                raise self._fail(node, f"undefined variable: {node.name}")
         else:
             value = self._argument(dot, node.base)
         if not node.names and (args or final is not _NOTHING):
