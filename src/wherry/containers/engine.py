@@ -99,7 +99,7 @@ class ContainerEngine:
         self._reconciler = Reconciler(
             book, paths, runtime, networking, volumes, self._supervisor, self._remover
         )
-        self._supervisor.bind(self._again, self._gone)
+        self._supervisor.bind(self._again, self._starter.start, self._gone)
         self._remover.on_remove.append(self._execs.forget)
         self._health = HealthChecks(book, paths, runtime, specs)
         self._supervisor.on_start.append(self._health.begin)

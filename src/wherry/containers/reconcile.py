@@ -159,9 +159,7 @@ class Reconciler:
             restarts=0,
             at_boot=True,
         ):
-            self._book.step(live, Event.BACKOFF)
-            live.backoff = 0.0
-            self._supervisor.schedule(live)
+            self._supervisor.boot(live)
 
     async def _end_run(self, live: Live) -> None:
         """Free whatever a run of this container may have left."""

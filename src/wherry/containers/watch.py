@@ -71,6 +71,7 @@ class Supervisor:
         self._volumes = volumes
         self._sleep = sleep
         self._start: Callable[[Live], Awaitable[None]] | None = None
+        self._start_fresh: Callable[[Live], Awaitable[None]] | None = None
         self._remove: Callable[[Live], Awaitable[None]] | None = None
         self.on_start: list[Callable[[Live], None]] = []
         """Called when a process runs (health checks begin)."""
@@ -78,11 +79,12 @@ class Supervisor:
 
     def bind(
         self,
+        again: Callable[[Live], Awaitable[None]],
         start: Callable[[Live], Awaitable[None]],
         remove: Callable[[Live], Awaitable[None]],
     ) -> None:
         """What a restart and an auto-removal do; given later, as both need this object."""
-        self._start, self._remove = start, remove
+        self._start, self._start_fresh, self._remove = again, start, remove
 
     def watch(self, live: Live) -> None:
         """Begin to wait for the end of ``live.running``."""
@@ -116,18 +118,20 @@ class Supervisor:
             at_boot=at_boot,
         )
         if has_process(record.status):
-            self._record(live, end, Event.BACKOFF if again else Event.EXIT)
+            self._record(live, end, Event.BACKOFF if again and not at_boot else Event.EXIT)
         for hook in self.on_end:
             hook(live)
         if end.oom:
             self._book.publish(live.record, "oom")
         self._book.publish(live.record, "die", exitCode=str(end.code), execDuration=str(int(ran)))
-        if again:
-            live.backoff = 0.0 if at_boot else next_delay(live.backoff, ran)
+        if again and not at_boot:
+            live.backoff = next_delay(live.backoff, ran)
         live.over.set()
         resolve(live.next_exit, end.code, end.error)
         resolve(live.next_stop, end.code, end.error)
-        live.cleanup = spawn(self._clean(live, again=again), name=f"clean {live.id[:12]}")
+        live.cleanup = spawn(
+            self._clean(live, again=again, at_boot=at_boot), name=f"clean {live.id[:12]}"
+        )
 
     def _record(self, live: Live, end: Exit, event: Event) -> None:
         changes = {
@@ -148,7 +152,7 @@ class Supervisor:
             _log.error("container %s: its end was not written: %s", live.id, error)
             self._book.keep(live, self._book.after(live, event, **changes))
 
-    async def _clean(self, live: Live, *, again: bool) -> None:
+    async def _clean(self, live: Live, *, again: bool, at_boot: bool) -> None:
         record = live.record
         bundle = self._paths.container(live.id).bundle
         results = await asyncio.gather(
@@ -162,7 +166,9 @@ class Supervisor:
                 raise result
             if isinstance(result, BaseException):
                 _log.error("container %s: cleaning up: %s", live.id, result)
-        if again:
+        if again and at_boot:
+            self.boot(live)
+        elif again:
             self.schedule(live)
         elif record.host_config.auto_remove and not live.keep and self._remove is not None:
             spawn(self._auto_remove(live), name=f"auto-remove {live.id[:12]}")
@@ -173,6 +179,20 @@ class Supervisor:
             await self._remove(live)
         except WherryError as error:
             _log.info("container %s: auto-remove: %s", live.id, error.message)
+
+    def boot(self, live: Live) -> None:
+        """The policy wants a container that rests to run when the daemon starts."""
+        live.restart = spawn(self._boot(live), name=f"boot {live.id[:12]}")
+
+    async def _boot(self, live: Live) -> None:
+        async with live.lock:
+            live.restart = None
+            if live.record.status is not Status.EXITED or self._start_fresh is None:
+                return
+            try:
+                await self._start_fresh(live)
+            except WherryError as error:
+                _log.warning("container %s: start at boot: %s", live.id, error.message)
 
     def schedule(self, live: Live) -> None:
         """A restart after ``live.backoff`` seconds; the state is ``restarting``."""
