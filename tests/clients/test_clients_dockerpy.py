@@ -140,7 +140,7 @@ def test_events(api: Any) -> None:
     box = run(api, "true", detach=True)
     box.wait()
     events = api.events(since=begin, until=int(time.time()) + 1, decode=True)
-    seen = [event["Action"] for event in events if event.get("id") == box.id]
+    seen = [event["Action"] for event in events if event["Actor"]["ID"] == box.id]
     assert seen[:2] == ["create", "start"] or {"create", "start", "die"} <= set(seen)
 
 

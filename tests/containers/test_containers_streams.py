@@ -120,7 +120,7 @@ async def test_exec_runs_and_reports(world: World) -> None:
     assert (before["Running"], before["ExitCode"]) == (False, None)
     session = await world.engine.exec_start(exec_id)
     assert session is not None
-    assert world.engine.exec_inspect(exec_id)["Running"] is True
+    await world.until(lambda: world.engine.exec_inspect(exec_id)["Running"] is True)
     assert world.engine.inspect(container)["ExecIDs"] == [exec_id]
     with pytest.raises(Conflict, match="is already running"):
         await world.engine.exec_start(exec_id)

@@ -60,10 +60,12 @@ class StdioSession:
         """Output to give before what the stream brings."""
         self._before.extend(chunk for chunk in chunks if chunk[0] in self._wanted)
 
-    def provide(self, stream: AttachStream | None) -> None:
-        """The stream is there, or (None) will never be."""
-        if not self.stream.done():
-            self.stream.set_result(stream)
+    def provide(self, stream: AttachStream | None) -> bool:
+        """The stream is there, or (None) will never be. False: the client has left already."""
+        if self.stream.done():
+            return False
+        self.stream.set_result(stream)
+        return True
 
     async def read(self) -> tuple[int, bytes] | None:
         """Next chunk of a wanted stream; None when the output has ended or the client left."""
@@ -71,6 +73,8 @@ class StdioSession:
             if self._before:
                 return self._before.popleft()
             stream = await asyncio.shield(self.stream)
+            if self._before:
+                continue
             if stream is None or self._left:
                 return None
             chunk = await stream.read()
@@ -183,7 +187,9 @@ class Sessions:
         bundle = self._paths.container(live.id).bundle
         for session in self._pending.pop(live.id, ()):
             try:
-                session.provide(await self._runtime.attach(live.id, bundle, stdin=session.stdin))
+                stream = await self._runtime.attach(live.id, bundle, stdin=session.stdin)
+                if not session.provide(stream):
+                    await stream.close()
             except WherryError as error:
                 _log.warning("container %s: attach: %s", live.id, error.message)
                 session.provide(None)

@@ -114,8 +114,8 @@ class Execs:
     ) -> StdioSession | None:
         """A session, or None when detached.
 
-        A command that cannot run is told inside the session, as Docker does, with the exit code
-        126 or 127; when detached it raises ``Invalid``.
+        The session is there before the process is. A command that cannot run is told inside it,
+        as Docker does, with the exit code 126 or 127; when detached it raises ``Invalid``.
         """
         state = self.get(exec_id)
         if state.started:
@@ -128,23 +128,52 @@ class Execs:
             request = replace(request, tty=tty)
         state.started, state.request = True, request
         self._event(live, f"exec_start: {' '.join(request.cmd)}", state)
-        session = None if detached else self._session(live, state)
+        if detached:
+            await self._run(live, state, console_size, attach=False)
+            return None
+        # The session is handed out before the process runs: the client must have the head of the
+        # reply before any output (docker-py loses what comes in the same packet).
+        session = self._session(live, state)
+        spawn(self._serve(live, state, console_size, session), name=f"exec {state.id[:12]}")
+        return session
+
+    async def _serve(
+        self,
+        live: Live,
+        state: ExecState,
+        console_size: tuple[int, int] | None,
+        session: StdioSession,
+    ) -> None:
+        """Launch for a session; a command that cannot run is told in its output."""
         try:
-            stream = await self._launch(live, state, console_size, attach=not detached)
+            stream = await self._run(live, state, console_size, attach=True)
+        except WherryError as error:
+            session.replay([(1, error.message.encode() + b"\r\n")])
+            session.provide(None)
+        except BaseException:
+            session.provide(None)
+            raise
+        else:
+            if not session.provide(stream) and stream is not None:
+                await stream.close()
+
+    async def _run(
+        self,
+        live: Live,
+        state: ExecState,
+        console_size: tuple[int, int] | None,
+        *,
+        attach: bool,
+    ) -> AttachStream | None:
+        try:
+            return await self._launch(live, state, console_size, attach=attach)
         except WherryError as error:
             code = exit_code_of(error)
             self._finish(live, state, Exit(126 if code > 127 else code, time.time()))
-            if session is None or not isinstance(error, Invalid):
-                raise
-            session.replay([(1, error.message.encode() + b"\r\n")])
-            session.provide(None)
-            return session
+            raise
         except BaseException:
             self._finish(live, state, Exit(255, time.time()))
             raise
-        if session is not None:
-            session.provide(stream)
-        return session
 
     def _session(self, live: Live, state: ExecState) -> StdioSession:
         request = state.request
