@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from dnslib import DNSRecord
+
 from wherry.linux import netlink, netns
 from wherry.linux.netlink import Netlink
 from wherry.networks.assembly import Networks
@@ -57,6 +59,7 @@ class Daemon:
         self.paths.run.mkdir(parents=True, exist_ok=True)
         self.database = Database(self.paths.database)
         self.events = Recorder()
+        self.dead = False
         self.networks = Networks(
             paths=self.paths,
             database=self.database,
@@ -76,9 +79,21 @@ class Daemon:
         self.database.close()
 
     async def dismantle(self) -> None:
+        if self.dead:
+            return
         for container_id in list(self.service.book.sandboxes):
             await self.service.forget(container_id)
         await self.networks.dismantle()
+        self.database.close()
+
+    def abandon(self) -> None:
+        """As SIGKILL: descriptors are closed, nothing is taken back or said to anybody."""
+        self.dead = True
+        self.networks.firewall.close()
+        self.service.names.close()
+        self.service.spaces.close()
+        for container_id in list(self.service.book.sandboxes):
+            self.service.ports.release(container_id)
         self.database.close()
 
 
@@ -202,6 +217,18 @@ class Echo:
             except OSError:
                 pass
             each.close()
+
+
+def lookup(
+    name: str, kind: str = "A", *, tcp: bool = False, server: str = "127.0.0.11"
+) -> list[str]:
+    """Answers of the resolver of the calling thread's namespace; none for an error."""
+    query = DNSRecord.question(name, kind)
+    try:
+        reply = DNSRecord.parse(query.send(server, 53, tcp=tcp, timeout=3))
+    except OSError:
+        return []
+    return [str(each.rdata) for each in reply.rr]
 
 
 def ask(address: str, port: int, *, udp: bool = False, timeout: float = 2.0) -> str:

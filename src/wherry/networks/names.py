@@ -57,7 +57,8 @@ class Names:
         self._lock = asyncio.Lock()
         self._reopen: Sockets | None = None
         self._pidfd: int | None = None
-        self._process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | None = None
+        """The resolver, if this daemon has started it."""
         self._closed = False
         self._restoring = False
 
@@ -195,7 +196,7 @@ class Names:
             os.close(read)
         if line != b"ready\n":
             raise Unavailable("the name resolver did not start")
-        self._process = process
+        self.process = process
 
     def _start_process(self, ready: int) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-S", "-E", "-c", _BOOT, _package_root(), *_site()]
@@ -228,8 +229,8 @@ class Names:
     def _ended(self) -> None:
         self._unwatch()
         self._forget()
-        if self._process is not None:
-            self._process.poll()
+        if self.process is not None:
+            self.process.poll()
         if self._views:
             _log.error("the name resolver has ended and is started again")
             self._restore_later()

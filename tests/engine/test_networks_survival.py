@@ -1,0 +1,199 @@
+"""What the daemon's end, a flushed firewall and a removed bridge do to running containers."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.engine.networks_host import Container, Daemon, Echo, ask, lookup, own_host, request, run
+
+from wherry.linux import netlink, nft
+from wherry.linux.netlink import Netlink
+from wherry.networks.settings import NetworkSettings
+from wherry.wire.network import NetworkCreate
+
+pytestmark = pytest.mark.root
+
+SETTINGS = NetworkSettings(bip="10.90.0.1/24")
+
+
+@pytest.fixture(autouse=True)
+def _host() -> Iterator[int]:
+    with own_host() as fd:
+        yield fd
+
+
+@pytest.fixture
+async def daemon(_host: int, tmp_path: Path) -> AsyncIterator[Daemon]:
+    made = await Daemon(tmp_path, SETTINGS).start()
+    try:
+        yield made
+    finally:
+        await made.dismantle()
+
+
+async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+    """Wait for what the daemon does by itself."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    while not await asyncio.to_thread(condition):
+        assert loop.time() < end, "it did not happen in time"
+        await asyncio.sleep(0.02)
+
+
+def rules(table: str) -> str:
+    return nft.run(f"list table inet {table}")
+
+
+async def test_a_killed_daemon_disturbs_nothing_and_the_next_takes_over(
+    daemon: Daemon, tmp_path: Path
+) -> None:
+    await daemon.management.create(NetworkCreate(name="mine"))
+    one = await run(daemon, request("one", "mine", ports={"7000/tcp": [("", "8080")]}))
+    two = await run(daemon, request("two", "mine"))
+    gone = await run(daemon, request("gone", "mine", ports={"7000/tcp": [("", "8081")]}))
+    table = daemon.networks.firewall.table
+    before = rules(table)
+    daemon.abandon()
+    gone.end()
+    echo = Echo(one.fd, 7000, "one")
+    try:
+        assert ask("127.0.0.1", 8080).startswith("one ")
+        address = one.network("mine")["IPAddress"]
+        assert two.inside(lambda: lookup("one")) == [address]
+        # The one that went on without us, and the one whose end nobody saw.
+        second = Daemon(tmp_path, SETTINGS)
+        await second.start({one.id: one.pid, two.id: two.pid})
+        try:
+            assert ask("127.0.0.1", 8080).startswith("one ")
+            assert two.inside(lambda: lookup("one")) == [address]
+            assert two.inside(lambda: lookup("gone")) == []
+            assert not second.service.book.endpoints.get(gone.id)
+            assert rules(table) == before.replace(port_element(before, 8081), "")
+            three = await run(second, request("three", "mine"))
+            taken = {one.network("mine")["IPAddress"], two.network("mine")["IPAddress"]}
+            assert three.network("mine")["IPAddress"] not in taken
+            assert three.inside(lambda: lookup("two")) == [two.network("mine")["IPAddress"]]
+            await second.management.connect("bridge", one.id)
+            three.end()
+        finally:
+            await second.dismantle()
+    finally:
+        echo.close()
+        end(one, two)
+
+
+def port_element(text: str, port: int) -> str:
+    """The element of a map for one published port, with the comma that goes with it."""
+    line = next(each for each in text.splitlines() if f". {port} :" in each)
+    rest = line.strip().removeprefix("elements = {").removesuffix(",").removesuffix("}").strip()
+    joined = f",\n\t\t\t     {rest}"
+    assert joined in text
+    return joined
+
+
+async def test_a_flushed_firewall_is_written_again(daemon: Daemon) -> None:
+    one = await run(daemon, request("one", ports={"7000/tcp": [("", "8080")]}))
+    echo = Echo(one.fd, 7000, "one")
+    table = daemon.networks.firewall.table
+    before = rules(table)
+    try:
+        nft.run("flush ruleset")
+        assert ask("127.0.0.1", 8080, timeout=0.3) == ""
+        await until(lambda: table in nft.run("list tables"))
+        assert rules(table) == before
+        assert ask("127.0.0.1", 8080).startswith("one ")
+        nft.run(f"add rule inet {table} user ip saddr 192.0.2.1 drop")
+        nft.run(f"flush chain inet {table} forward")
+        await until(lambda: "jump user" in rules(table))
+        assert "ip saddr 192.0.2.1 drop" in rules(table)
+    finally:
+        echo.close()
+        end(one)
+
+
+async def test_a_bridge_removed_by_hand_comes_back_with_its_containers(daemon: Daemon) -> None:
+    one = await run(daemon, request("one"))
+    bridge = daemon.networks.service.book.network("bridge").device
+    with Netlink() as kernel:
+        kernel.run([netlink.delete_link(bridge)])
+    two = await run(daemon, request("two"))
+    echo = Echo(one.fd, 7000, "one")
+    try:
+        assert two.inside(lambda: ask("10.90.0.2", 7000)) == "one 10.90.0.3"
+        assert ask("10.90.0.2", 7000) == "one 10.90.0.1"
+    finally:
+        echo.close()
+        end(one, two)
+
+
+async def test_a_dead_resolver_is_replaced(daemon: Daemon) -> None:
+    await daemon.management.create(NetworkCreate(name="mine"))
+    one = await run(daemon, request("one", "mine"))
+    try:
+        process = daemon.networks.service.names.process
+        assert process is not None
+        process.kill()
+        process.wait()
+        address = one.network("mine")["IPAddress"]
+        await until(lambda: one.inside(lambda: lookup("one")) == [address])
+    finally:
+        end(one)
+
+
+async def test_nothing_is_left_when_the_last_container_is_gone(tmp_path: Path) -> None:
+    clean = state()
+    daemon = await Daemon(tmp_path, SETTINGS).start()
+    await daemon.management.create(NetworkCreate(name="mine", enable_ipv6=True))
+    one = await run(daemon, request("one", "mine", ports={"7000/tcp": [("", "8080")]}))
+    assert state() != clean
+    await daemon.service.detach(one.id)
+    one.end()
+    await daemon.close()
+    assert state() == clean
+    with socket.socket() as sock:
+        sock.bind(("0.0.0.0", 8080))
+
+
+def state() -> tuple[list[str], str]:
+    with Netlink() as kernel:
+        links = sorted(each.name for each in kernel.links())
+    return links, nft.run("list ruleset")
+
+
+@pytest.mark.skipif(shutil.which("iptables") is None, reason="this host has no iptables")
+async def test_no_foreign_rule_is_touched(daemon: Daemon) -> None:
+    """Rules of others stay; with a dropping policy, two are appended, and taken away again."""
+    iptables("-A", "FORWARD", "-s", "192.0.2.1", "-j", "DROP")
+    before = iptables()
+    await daemon.networks._meet_neighbours()
+    assert iptables() == before
+    iptables("-P", "FORWARD", "DROP")
+    await until(lambda: iptables()[-1].endswith("-j ACCEPT"))
+    assert [each for each in iptables() if "wherry" not in each] == [
+        each.replace("-P FORWARD ACCEPT", "-P FORWARD DROP") for each in before
+    ]
+    one, two = await run(daemon, request("one")), await run(daemon, request("two"))
+    echo = Echo(one.fd, 7000, "one")
+    try:
+        assert two.inside(lambda: ask("10.90.0.2", 7000)) == "one 10.90.0.3"
+    finally:
+        echo.close()
+        end(one, two)
+
+
+def iptables(*words: str) -> list[str]:
+    """Run iptables; what it prints, by default its rules."""
+    command = ["iptables", *(words or ("-S",))]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return done.stdout.splitlines()
+
+
+def end(*containers: Container) -> None:
+    for each in containers:
+        each.end()
