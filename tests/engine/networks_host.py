@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,10 +34,17 @@ def own_host() -> Iterator[int]:
         with netns.entered(fd):
             with Netlink() as kernel:
                 kernel.run([netlink.set_link(index=1, up=True)])
-            netns.write_sysctl("ipv6/conf/all/disable_ipv6", "0")
+            no_waiting()
             yield fd
     finally:
         os.close(fd)
+
+
+def no_waiting() -> None:
+    """IPv6 addresses of the calling thread's namespace can be used at once."""
+    for scope in ("all", "default"):
+        netns.write_sysctl(f"ipv6/conf/{scope}/disable_ipv6", "0")
+        netns.write_sysctl(f"ipv6/conf/{scope}/accept_dad", "0")
 
 
 class Recorder:
@@ -145,7 +152,7 @@ def request(
     name: str,
     mode: str = "default",
     *,
-    ports: dict[str, Sequence[tuple[str, str]]] | None = None,
+    ports: Mapping[str, Sequence[tuple[str, str]]] | None = None,
     endpoints: dict[str, EndpointSettings | None] | None = None,
     **host: Any,
 ) -> NetworkRequest:

@@ -1,0 +1,260 @@
+"""Other hosts: a namespace behind a veth reaches published ports through the real stack."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from tests.engine.networks_host import (
+    Container,
+    Daemon,
+    Echo,
+    ask,
+    inside,
+    no_waiting,
+    own_host,
+    request,
+    run,
+)
+
+from wherry.errors import Internal
+from wherry.linux import netlink, netns
+from wherry.linux.netlink import Netlink
+from wherry.networks.settings import NetworkSettings
+from wherry.networks.values import GATEWAY_MODE_4, GATEWAY_MODE_6
+from wherry.wire.network import NetworkCreate
+
+pytestmark = pytest.mark.root
+
+HOST4, FAR4, HOST6, FAR6 = "192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2"
+
+
+@pytest.fixture(autouse=True)
+def far() -> Iterator[int]:
+    """The far host's namespace; the near one is the test's own."""
+    with own_host():
+        fd = netns.create()
+        inside(fd, no_waiting)
+        with Netlink() as kernel:
+            kernel.run([netlink.add_bridge("uplink", "02:00:00:00:00:01")])
+            uplink = netlink.index_of("uplink")
+            assert uplink
+            veth = netlink.add_veth(
+                "wire", master=uplink, peer="eth0", peer_mac="02:00:00:00:00:02", namespace=fd
+            )
+            kernel.run(
+                [
+                    netlink.add_address(uplink, HOST4, 24),
+                    netlink.add_address(uplink, HOST6, 64),
+                    veth,
+                ]
+            )
+
+        def set_up() -> None:
+            index = netlink.index_of("eth0") or 0
+            with Netlink() as kernel:
+                kernel.run(
+                    [
+                        netlink.set_link(index=1, up=True),
+                        netlink.set_link(index=index, up=True),
+                        netlink.add_address(index, FAR4, 24),
+                        netlink.add_address(index, FAR6, 64),
+                        netlink.add_route(index, gateway=HOST4),
+                        netlink.add_route(index, gateway=HOST6),
+                    ]
+                )
+
+        inside(fd, set_up)
+        yield fd
+        os.close(fd)
+
+
+@pytest.fixture
+async def daemon(far: int, tmp_path: Path) -> AsyncIterator[Daemon]:
+    settings = NetworkSettings(bip="10.90.0.1/24", ipv6=True, fixed_cidr_v6="fd00:90::/64")
+    made = await Daemon(tmp_path, settings).start()
+    try:
+        yield made
+    finally:
+        await made.dismantle()
+
+
+def end(*containers: Container) -> None:
+    for each in containers:
+        each.end()
+
+
+async def test_far_host_reaches_published_ports_and_only_those(daemon: Daemon, far: int) -> None:
+    ports = {"7000/tcp": [("", "8080")], "7000/udp": [("", "8080")]}
+    one = await run(daemon, request("one", ports=ports))
+    echoes = [Echo(one.fd, 7000, "one"), Echo(one.fd, 7000, "six", six(one))]
+    try:
+        assert inside(far, lambda: ask(HOST4, 8080)) == f"one {FAR4}"
+        assert inside(far, lambda: ask(HOST4, 8080, udp=True)) == f"one {FAR4}"
+        assert inside(far, lambda: ask(HOST6, 8080)) == f"six {FAR6}"
+        assert inside(far, lambda: ask(HOST6, 8080, udp=True)) == f"six {FAR6}"
+        assert ask(HOST6, 8080).startswith("six ")
+        assert inside(far, lambda: ask(HOST4, 7000, timeout=0.3)) == ""
+        # Nobody outside reaches a container's own address, nor loopback ports.
+        assert inside(far, lambda: ask("10.90.0.2", 7000, timeout=0.3)) == ""
+        assert inside(far, lambda: ask(six(one), 7000, timeout=0.3)) == ""
+    finally:
+        for each in echoes:
+            each.close()
+        end(one)
+
+
+def six(container: Container) -> str:
+    found: str = container.network()["GlobalIPv6Address"]
+    return found
+
+
+async def test_loopback_and_single_addresses(daemon: Daemon, far: int) -> None:
+    ports = {"7000/tcp": [("127.0.0.1", "8080"), (HOST4, "8081")]}
+    one = await run(daemon, request("one", ports=ports))
+    echo = Echo(one.fd, 7000, "one")
+    try:
+        assert ask("127.0.0.1", 8080).startswith("one ")
+        assert ask("127.0.0.1", 8081) == ""
+        assert ask(HOST4, 8081).startswith("one ")
+        assert inside(far, lambda: ask(HOST4, 8081)) == f"one {FAR4}"
+        assert inside(far, lambda: ask(HOST4, 8080, timeout=0.3)) == ""
+
+        def spoof() -> str:
+            index = netlink.index_of("eth0") or 0
+            with Netlink() as kernel:
+                kernel.run([netlink.set_link("lo", up=False)])
+                kernel.run([netlink.add_route(index, gateway=HOST4)])
+            return ask("127.0.0.1", 8080, timeout=0.3)
+
+        assert inside(far, spoof) == ""
+    finally:
+        echo.close()
+        end(one)
+
+
+async def test_container_reaches_the_far_host_with_the_hosts_address(
+    daemon: Daemon, far: int
+) -> None:
+    one = await run(daemon, request("one"))
+    echoes = [Echo(far, 9000, "far"), Echo(far, 9000, "far", FAR6)]
+    try:
+        assert one.inside(lambda: ask(FAR4, 9000)) == f"far {HOST4}"
+        assert one.inside(lambda: ask(FAR6, 9000)) == f"far {HOST6}"
+        await daemon.management.create(NetworkCreate(name="closed", internal=True))
+        two = await run(daemon, request("two", "closed"))
+        assert two.network("closed")["Gateway"] == ""
+        assert two.inside(lambda: ask(FAR4, 9000, timeout=0.3)) == ""
+        end(two)
+    finally:
+        for each in echoes:
+            each.close()
+        end(one)
+
+
+async def test_a_thousand_ports(daemon: Daemon, far: int) -> None:
+    loop = asyncio.get_running_loop()
+    wanted = request("one", ports={"8000-8999/tcp": [("", "8000-8999")]})
+    began = loop.time()
+    one = await run(daemon, wanted)
+    assert loop.time() - began < 1
+    first, last = Echo(one.fd, 8000, "first"), Echo(one.fd, 8999, "last")
+    try:
+        assert inside(far, lambda: ask(HOST4, 8000)) == f"first {FAR4}"
+        assert inside(far, lambda: ask(HOST4, 8999)) == f"last {FAR4}"
+        assert ask("127.0.0.1", 8999).startswith("last ")
+    finally:
+        first.close()
+        last.close()
+        end(one)
+
+
+async def test_a_udp_flow_is_not_stuck_to_a_container_that_is_gone(
+    daemon: Daemon, far: int
+) -> None:
+    ports = {"7000/udp": [("", "8080")]}
+    one = await run(daemon, request("one", ports=ports))
+    echo = Echo(one.fd, 7000, "one")
+
+    def open_socket() -> socket.socket:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.settimeout(2)
+        sock.connect((HOST4, 8080))
+        return sock
+
+    def exchange() -> str:
+        sock.send(b"?")
+        return sock.recv(100).decode()
+
+    with inside(far, open_socket) as sock:
+        assert exchange() == f"one {FAR4}"
+        echo.close()
+        await daemon.service.detach(one.id)
+        one.end()
+        two = await run(daemon, request("two", ports=ports))
+        other = Echo(two.fd, 7000, "two")
+        try:
+            assert exchange() == f"two {FAR4}"
+        finally:
+            other.close()
+            end(two)
+
+
+async def test_a_port_in_use_is_named_and_nothing_is_left(daemon: Daemon) -> None:
+    with socket.socket() as taken:
+        taken.bind(("0.0.0.0", 8090))
+        taken.listen()
+        with pytest.raises(Internal, match=r"0\.0\.0\.0:8090: address already in use"):
+            await daemon.service.attach(request("one", ports={"80/tcp": [("", "8090")]}))
+        many = request("many", ports={"80-180/tcp": [("", "8000-8100")]})
+        with pytest.raises(Internal, match="8090"):
+            await daemon.service.attach(many)
+    one = await run(daemon, request("one", ports={"80/tcp": [("", "8090")]}))
+    with pytest.raises(Internal, match=r"Bind for 0\.0\.0\.0:8090 failed: port is already"):
+        await daemon.service.attach(request("two", ports={"80/tcp": [("", "8090")]}))
+    book = daemon.service.book
+    assert [each for each in book.endpoints if book.endpoints[each]] == [one.id]
+    with socket.socket() as other, pytest.raises(OSError, match="in use"):
+        other.bind(("0.0.0.0", 8090))
+    end(one)
+
+
+async def test_any_free_port_and_one_of_a_range(daemon: Daemon, far: int) -> None:
+    one = await run(daemon, request("one", ports={"7000/tcp": [("", "")]}))
+    two = await run(daemon, request("two", ports={"7000/tcp": [("", "8100-8101")]}))
+    three = await run(daemon, request("three", ports={"7000/tcp": [("", "8100-8101")]}))
+    echo = Echo(one.fd, 7000, "one")
+    try:
+        rows = one.attachment.settings["Ports"]["7000/tcp"]
+        assert {row["HostIp"] for row in rows} == {"0.0.0.0", "::"}
+        assert len({row["HostPort"] for row in rows}) == 1
+        port = int(rows[0]["HostPort"])
+        assert inside(far, lambda: ask(HOST4, port)) == f"one {FAR4}"
+        found = {
+            each.attachment.settings["Ports"]["7000/tcp"][0]["HostPort"] for each in (two, three)
+        }
+        assert found == {"8100", "8101"}
+        with pytest.raises(Internal, match="8100-8101 failed: all ports are allocated"):
+            await daemon.service.attach(request("four", ports={"7000/tcp": [("", "8100-8101")]}))
+    finally:
+        echo.close()
+        end(one, two, three)
+
+
+async def test_routed_networks_open_published_ports_only(daemon: Daemon, far: int) -> None:
+    options = {GATEWAY_MODE_4: "routed", GATEWAY_MODE_6: "nat"}
+    await daemon.management.create(NetworkCreate(name="routed", options=options))
+    one = await run(daemon, request("one", "routed", ports={"7000/tcp": [("", "7000")]}))
+    echoes = [Echo(one.fd, 7000, "open"), Echo(one.fd, 7001, "shut")]
+    address = one.network("routed")["IPAddress"]
+    try:
+        assert inside(far, lambda: ask(address, 7000)) == f"open {FAR4}"
+        assert inside(far, lambda: ask(address, 7001, timeout=0.3)) == ""
+    finally:
+        for each in echoes:
+            each.close()
+        end(one)
