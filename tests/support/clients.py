@@ -52,7 +52,7 @@ class Program:
 
 def programs() -> list[Program]:
     """Wherry's command, and one docker command of each version found."""
-    start = "from wherry.cli.main import main; main()"
+    start = "import sys; from wherry.cli.main import main; sys.exit(main())"
     found = [Program("wherry", (sys.executable, "-c", start))]
     versions = set()
     for place in (ROOT / ".tools/docker/usr/bin/docker", shutil.which("docker")):

@@ -88,7 +88,7 @@ class Engine:
             path = f"{dockerd.parent}:{dockerd.parent.parent / 'bin'}:{os.environ['PATH']}"
             options = ["--exec-root", f"{self.root}/exec", "--bridge", "none", "--iptables=false"]
             return ["env", f"PATH={path}", str(dockerd), *common, *options, *self.options]
-        start = "from wherry.daemon.main import main; main()"
+        start = "import sys; from wherry.daemon.main import main; sys.exit(main())"
         run = ["--run-dir", f"{self.root}/run"]
         return [sys.executable, "-c", start, *common, *run, *self.options]
 
