@@ -104,6 +104,7 @@ def test_wait_before_the_end(cli: Cli, engine: Engine) -> None:
     # The command fails at once (no fifo), which is what a wait must see too.
     assert cli("wait", "waited").ok() in ("1", "11", "2")
     engine.run(*SLEEP, name="later")
+    eventually(lambda: caught(cli, "later", 15))
     waiting = cli.start("wait", "later")
     engine.post("/containers/later/stop?t=5")
     out, _ = waiting.communicate(timeout=20)

@@ -2,16 +2,28 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 from tests.engine.images_host import Host
 
 pytestmark = pytest.mark.root
+MakeHost = Callable[[Path], Host]
 
 
-async def test_the_base_is_made_once_and_can_be_stacked(tmp_path: Path) -> None:
-    host = Host(tmp_path)
+@pytest.fixture
+def make_host() -> Iterator[MakeHost]:
+    """Hosts that are closed at the end: their layers are mounts."""
+    with ExitStack() as stack:
+        yield lambda root: stack.enter_context(closing(Host(root)))
+
+
+async def test_the_base_is_made_once_and_can_be_stacked(
+    make_host: MakeHost, tmp_path: Path
+) -> None:
+    host = make_host(tmp_path)
     image = await host.engine.ensure_base()
     again = await host.engine.ensure_base()
 
@@ -31,9 +43,9 @@ async def test_the_base_is_made_once_and_can_be_stacked(tmp_path: Path) -> None:
     ]
 
 
-async def test_the_base_has_the_same_id_everywhere(tmp_path: Path) -> None:
+async def test_the_base_has_the_same_id_everywhere(make_host: MakeHost, tmp_path: Path) -> None:
     ids = set()
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        ids.add((await Host(tmp_path / name).engine.ensure_base()).id)
+        ids.add((await make_host(tmp_path / name).engine.ensure_base()).id)
     assert len(ids) == 1

@@ -85,7 +85,7 @@ class Call:
         if sort.partition(";")[0].strip().lower() != "application/json":
             raise Invalid(f"unsupported Content-Type header ({sort}): must be 'application/json'")
         try:
-            value: T = msgspec.json.decode(data, type=kind)
+            value: T | None = msgspec.json.decode(data, type=kind | None if optional else kind)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise Invalid(f"invalid JSON: {error}") from None
         if value is None:

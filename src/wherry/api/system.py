@@ -8,7 +8,7 @@ from aiohttp import web
 
 from wherry.api.replies import json_reply
 from wherry.api.routing import Call, Router
-from wherry.errors import Invalid
+from wherry.errors import Invalid, NotFound
 
 
 class System(Protocol):
@@ -34,6 +34,8 @@ class SystemRoutes:
         router.add("GET", "/version", self.version)
         router.add("GET", "/info", self.info)
         router.add("GET", "/system/df", self.disk_usage)
+        router.add("GET", "/plugins", self.plugins)
+        router.add("GET", "/plugins/{name:.+}/json", self.plugin)
 
     async def ping(self, call: Call) -> web.StreamResponse:
         headers = {
@@ -51,6 +53,14 @@ class SystemRoutes:
 
     async def info(self, call: Call) -> web.StreamResponse:
         return json_reply(await self._system.info())
+
+    async def plugins(self, call: Call) -> web.StreamResponse:
+        """Managed plugins cannot be installed, so there are none."""
+        return json_reply([])
+
+    async def plugin(self, call: Call) -> web.StreamResponse:
+        """``docker inspect NAME`` asks here last: "not found" is what it needs to hear."""
+        raise NotFound(f'plugin "{call.path["name"]}" not found')
 
     async def disk_usage(self, call: Call) -> web.StreamResponse:
         known = frozenset({"container", "image", "volume", "build-cache"})

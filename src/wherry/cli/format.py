@@ -74,9 +74,10 @@ def write_list(
         table += [line.split("\t") for row in rows for line in render(template, row).split("\n")]
         out.write(tabulate(table))
     else:
-        from wherry.cli.templates import render
+        from wherry.cli.templates import check, render
 
         template = unescape(format)
+        check(template)
         for row in rows:
             out.write(render(template, row) + "\n")
 

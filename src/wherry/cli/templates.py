@@ -25,6 +25,14 @@ def compiled(text: str) -> Template:
         raise CliError(error.message, PARSE_FAILED) from None
 
 
+def check(text: str) -> None:
+    """A list's template, looked at before any row: exit code 1 for a malformed one, as Docker."""
+    try:
+        compiled(text)
+    except CliError as error:
+        raise CliError(error.message, 1) from None
+
+
 def render(text: str, value: Any, *, header: bool = False, strict: bool = False) -> str:
     """``text`` over ``value``, whose root is a struct: an unknown field is an error.
 

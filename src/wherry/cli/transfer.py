@@ -178,7 +178,8 @@ def save_to(ctx: Context, response: Response, target: str) -> None:
     regular = not os.path.exists(target) or os.path.isfile(target)
     part = f"{target}.{os.getpid()}.part" if regular else target
     try:
-        with open(part, "wb") as file:
+        # An image may hold secrets: a new file is for its owner alone, as Docker's is.
+        with open(part, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
             for piece in response.chunks():
                 file.write(piece)
         if regular:

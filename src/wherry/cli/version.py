@@ -24,6 +24,7 @@ def version(ctx: Context, options: Options, args: list[str]) -> int:
     client: dict[str, Any] = {
         "Version": __version__,
         "ApiVersion": API_VERSION,
+        "APIVersion": API_VERSION,
         "DefaultAPIVersion": API_VERSION,
         "Python": platform.python_version(),
         "Os": platform.system().lower(),
@@ -35,7 +36,9 @@ def version(ctx: Context, options: Options, args: list[str]) -> int:
     failure = ""
     try:
         server = ctx.client.get("/version")
-        client["ApiVersion"] = ctx.client.version
+        client["ApiVersion"] = client["APIVersion"] = ctx.client.version
+        # Docker's templates say {{.Server.APIVersion}}, its JSON says ApiVersion.
+        server["APIVersion"] = server.get("ApiVersion")
     except ClientError as error:
         failure = error.message
     if format := options.text("format"):

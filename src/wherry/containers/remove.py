@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import shutil
@@ -113,11 +114,16 @@ class Remover:
 def discard(folder: Path, target: Path) -> Path | None:
     """Rename a directory out of the way, at once; it is deleted later. None: it was gone.
 
-    ``target`` is below the temporary directory, which is emptied at the daemon's start.
+    ``target`` is below the temporary directory, which is emptied at the daemon's start. What is
+    on another file system (the run directory) cannot go there and stays where it is.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         os.rename(folder, target)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        return folder
     return target

@@ -177,7 +177,6 @@ async def build(live: Live, database: Database, events: EventBus, identity: str)
         StatsRoutes(containers),
         ImageRoutes(images),
         NetworkRoutes(networks.management),
-        ImageRoutes(images),
         VolumeRoutes(volume_service),
         VolumeArchiveRoutes(volume_archive),
     ]
