@@ -32,6 +32,8 @@ def traces(engine: Engine) -> dict[str, Any]:
 
 @pytest.fixture
 def nothing_changes(engine: Engine) -> Iterator[None]:
+    if engine.is_wherry:
+        eventually(lambda: not list((engine.data / "tmp").iterdir()))
     before = traces(engine)
     yield
     # Temporary files of a refused image go right after the answer.
