@@ -154,6 +154,13 @@ class RealWorld(World):
                     found.append(f"monitor {entry}: {words!r}")
         return found
 
+    async def clean(self) -> None:
+        """Wait until nothing is left; fails with what stays."""
+        try:
+            await until(lambda: self.leftovers() == [])
+        except AssertionError:
+            raise AssertionError(self.leftovers()) from None
+
 
 @asynccontextmanager
 async def real_world() -> AsyncIterator[RealWorld]:
@@ -166,7 +173,7 @@ async def real_world() -> AsyncIterator[RealWorld]:
     world = RealWorld(base, runtime, facts)
     try:
         yield world
-        await until(lambda: world.leftovers() == [])
+        await world.clean()
     finally:
         for name in os.listdir(base / "mnt"):
             await runtime.delete(name, base / "mnt" / name)

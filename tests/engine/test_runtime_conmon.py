@@ -28,6 +28,7 @@ from wherry.linux.seccompfilter import FilterCache, Unsupported, compile_filter
 from wherry.runtime.failures import CommandNotExecutable, CommandNotFound
 from wherry.runtime.port import Exit, Launch
 from wherry.runtime.probe import open_runtime
+from wherry.runtime.users import ResolvedUser
 
 pytestmark = pytest.mark.root
 
@@ -135,7 +136,7 @@ async def test_a_cancelled_create_leaves_nothing(real: RealWorld) -> None:
         await asyncio.gather(task, return_exceptions=True)
         if not task.cancelled():
             await real.runtime.delete("cancelled", launch.bundle)
-        await until(lambda: real.leftovers() == [])
+        await real.clean()
 
 
 async def test_a_daemon_killed_at_any_moment_leaves_what_delete_removes(real: RealWorld) -> None:
@@ -160,7 +161,7 @@ async def test_a_daemon_killed_at_any_moment_leaves_what_delete_removes(real: Re
         victim.kill()
         await victim.wait()
         await real.runtime.delete(name, real.base / "mnt" / name)
-        await until(lambda: real.leftovers() == [])
+        await real.clean()
 
 
 async def test_the_monitor_is_killed(real: RealWorld) -> None:
@@ -309,3 +310,65 @@ async def test_a_given_filter_holds(real: RealWorld) -> None:
 
 def _refuse(_: Mapping[str, object]) -> bytes:
     raise Unsupported("for the test")
+
+
+async def test_short_exec_sessions_lose_no_output(real: RealWorld) -> None:
+    launch = real.launch("host", "sleep", "100")
+    await real.runtime.create(launch)
+    await real.runtime.start("host")
+    for number in range(20):
+        for terminal, expected in ((False, b"hi\n"), (True, b"hi\r\n")):
+            session = real.exec_launch(
+                f"e{number}{terminal}", "host", "sh", "-c", "echo hi; exit 4", terminal=terminal
+            )
+            running, stream = await real.runtime.exec(session)
+            assert stream is not None
+            assert (await everything(stream))[1] == expected
+            await stream.close()
+            ended = await asyncio.wait_for(
+                real.runtime.exec_wait(session.exec_id, session.run_dir, running), LIMIT
+            )
+            assert ended.code == 4
+    await real.runtime.delete("host", launch.bundle)
+
+
+async def test_exec_sessions_end_with_their_container(real: RealWorld) -> None:
+    launch = real.launch("host", "sleep", "100")
+    container = await real.runtime.create(launch)
+    await real.runtime.start("host")
+    session = real.exec_launch("long", "host", "sleep", "100", terminal=True)
+    running, stream = await real.runtime.exec(session)
+    assert stream is not None
+    await real.runtime.resize(session.run_dir, 20, 30)
+    assert running.pid in await real.runtime.processes("host", container)
+    await real.runtime.kill(container, 9)
+    assert (await real.runtime.wait(container, launch.exit_dir)).code == 137
+    ended = await asyncio.wait_for(real.runtime.exec_wait("long", session.run_dir, running), LIMIT)
+    assert ended.code == 137
+    await everything(stream)
+    await stream.close()
+    await real.runtime.delete("host", launch.bundle)
+
+
+async def test_our_umask_is_not_the_containers(real: RealWorld, tmp_path: Path) -> None:
+    (real.layer / "etc" / "dangling").symlink_to("/made/here/file")
+    source = tmp_path / "source"
+    source.write_text("text\n")
+    source.chmod(0o644)
+    bind = {"destination": "/etc/dangling", "type": "bind", "source": str(source),
+            "options": ["rbind"]}  # fmt: skip
+    before = os.umask(0o077)
+    try:
+        launch = real.launch(
+            "umask",
+            "sh",
+            "-c",
+            "cat /made/here/file; umask",
+            request={"user": ResolvedUser(1000, 1000, (1000,)), "mounts": [bind]},
+        )
+        for folder in (real.base, real.layer, real.layer / "bin"):
+            folder.chmod(0o755)
+        ended, output = await run(real, launch)
+    finally:
+        os.umask(before)
+    assert (ended.code, output) == (0, {1: b"text\n0022\n", 2: b""})

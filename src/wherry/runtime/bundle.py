@@ -102,13 +102,23 @@ def monitor_complaint(bundle: Path) -> str:
 def command_of(state_root: Path, container_id: str) -> str:
     """First word of the container's command, from its spec."""
     bundle = find_note(state_root, container_id)
-    if bundle is None:
-        return ""
+    return "" if bundle is None else _of_spec(bundle, "process", "args", 0)
+
+
+def cgroup_of(bundle: Path) -> str:
+    """Cgroup path of the container, from its spec."""
+    return _of_spec(bundle, "linux", "cgroupsPath")
+
+
+def _of_spec(bundle: Path, *keys: str | int) -> str:
+    """A text inside the spec; empty when there is none."""
     try:
-        spec = json.loads((bundle / monitor.SPEC).read_bytes())
-        return str(spec["process"]["args"][0])
+        value = json.loads((bundle / monitor.SPEC).read_bytes())
+        for key in keys:
+            value = value[key]
     except (OSError, ValueError, LookupError, TypeError):
         return ""
+    return str(value)
 
 
 def read_exit(exit_dir: Path, container_id: str) -> Exit | None:

@@ -185,7 +185,9 @@ class ConmonRuntime:
             spec["annotations"] = annotations
 
     def _mount_root(self, root: RootMounts) -> None:
-        root.upper.mkdir(mode=0o755, parents=True, exist_ok=True)
+        if not root.upper.is_dir():
+            root.upper.mkdir(parents=True, exist_ok=True)
+            root.upper.chmod(0o755)  # the container's ``/``, whatever our umask is
         root.work.mkdir(mode=0o700, parents=True, exist_ok=True)
         mount_overlay(
             self._mounts.calls,
@@ -316,16 +318,24 @@ class ConmonRuntime:
         files.clear(bundle, self._tools.state_root, container_id)
 
     async def _end_half_created(self, note: monitor.Note | None, bundle: Path) -> None:
-        """The daemon died while the monitor was creating: first end what is still at it."""
+        """The daemon died while the monitor was being started or was creating.
+
+        The spec goes first: a monitor that comes to life only now finds nothing to create. One
+        whose runtime has read it already is found, by its note or among all processes.
+        """
+        cgroup = note.cgroup if note is not None else files.cgroup_of(bundle)
+        known = (bundle / monitor.SPEC).exists()
+        (bundle / monitor.SPEC).unlink(missing_ok=True)
         monitors: list[tuple[int, int]] = []
         if note is not None:
             monitors = [(note.monitor_pid, note.monitor_start)]
-        elif (bundle / monitor.SPEC).exists():
+        elif known:
             monitors = files.monitors_of(bundle)
         for pid, started in monitors:
             await end_process(pid, started)
-        if note is not None and note.cgroup:
-            await cgroups.kill_all(note.cgroup)
+        if cgroup:
+            await cgroups.kill_all(cgroup)
+            cgroups.remove(cgroup)
 
     def _swept(self, note: monitor.Note) -> bool:
         """Whether we could remove crun's record of a container that has wholly ended.
@@ -460,10 +470,12 @@ class ConmonRuntime:
         finally:
             if pipe is not None:
                 pipe.close()
-            child = self._children.pop(running.monitor_pid, None)
-            if child is not None:
-                spawn(child.ended(), name=f"reap-{child.pid}")
-            files.clear_exec(run_dir)
+            spawn(self._forget_exec(running, run_dir), name=f"exec-{exec_id[:12]}-forget")
+
+    async def _forget_exec(self, running: Running, run_dir: Path) -> None:
+        """The code comes before the monitor's end, which still writes to its directory."""
+        await self._monitor_ended(running)
+        files.clear_exec(run_dir)
 
     # --- changing and looking
 

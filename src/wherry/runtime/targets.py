@@ -73,12 +73,20 @@ def _make(root: Path, inside: list[str], *, directory: bool) -> None:
     if not inside:
         return
     for count in range(1, len(inside)):
-        with suppress(FileExistsError):
-            os.mkdir(os.path.join(root, *inside[:count]), 0o755)
+        _directory(os.path.join(root, *inside[:count]))
     path = os.path.join(root, *inside)
     with suppress(FileExistsError, NotADirectoryError):
         if directory:
-            os.mkdir(path, 0o755)
+            _directory(path)
         else:
             flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-            os.close(os.open(path, flags, 0o644))
+            fd = os.open(path, flags, 0o644)
+            os.fchmod(fd, 0o644)
+            os.close(fd)
+
+
+def _directory(path: str) -> None:
+    """Modes are set apart from making: our umask is not the container's."""
+    with suppress(FileExistsError):
+        os.mkdir(path)
+        os.chmod(path, 0o755)
