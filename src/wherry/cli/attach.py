@@ -199,7 +199,7 @@ def attach(ctx: Context, options: Options, args: list[str]) -> int:
     config = found.get("Config") or {}
     stdin = bool(config.get("OpenStdin")) and not options.on("no-stdin")
     tty = bool(config.get("Tty"))
-    from wherry.cli.run import check_tty
+    from wherry.cli.terminal import check_tty
 
     check_tty(stdin, tty)
     plan = Plan(

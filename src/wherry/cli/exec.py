@@ -20,7 +20,7 @@ def exec_(ctx: Context, options: Options, args: list[str]) -> int:
     tty, stdin, detach = options.on("tty"), options.on("interactive"), options.on("detach")
     body = exec_body(options, command)
     if not detach:
-        from wherry.cli.run import check_tty
+        from wherry.cli.terminal import check_tty
 
         check_tty(stdin, tty)
     keys = options.text("detach-keys") or ctx.config.text("detachKeys")

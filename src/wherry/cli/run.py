@@ -38,6 +38,8 @@ def run(ctx: Context, options: Options, args: list[str]) -> int:
         for key in ("AttachStdin", "AttachStdout", "AttachStderr", "StdinOnce"):
             body[key] = False
     else:
+        from wherry.cli.terminal import check_tty
+
         check_tty(body["AttachStdin"], body["Tty"])
     if body["Tty"]:
         from wherry.cli.terminal import size
@@ -62,12 +64,6 @@ def run(ctx: Context, options: Options, args: list[str]) -> int:
         condition="removed" if options.on("rm") else "next-exit",
     )
     return run_attached(ctx, plan, lambda: _start(ctx, identity, options, path=ctx.path))
-
-
-def check_tty(stdin: bool, tty: bool) -> None:
-    """A terminal was asked for, and input that is none cannot be one."""
-    if stdin and tty and not os.isatty(sys.stdin.fileno()):
-        raise CliError("the input device is not a TTY")
 
 
 def _body(ctx: Context, options: Options, args: list[str]) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def start(ctx: Context, options: Options, args: list[str]) -> int:
 
 def _attached(ctx: Context, options: Options, name: str) -> int:
     from wherry.cli.attach import Plan, run_attached
-    from wherry.cli.run import check_tty
+    from wherry.cli.terminal import check_tty
 
     found = ctx.client.get(f"/containers/{name}/json")
     config = found.get("Config") or {}

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
+
+from wherry.cli.errors import CliError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,3 +57,9 @@ def size() -> tuple[int, int] | None:
         if found.lines and found.columns:
             return found.lines, found.columns
     return None
+
+
+def check_tty(stdin: bool, tty: bool) -> None:
+    """A terminal was asked for, and input that is none cannot be one."""
+    if stdin and tty and not os.isatty(sys.stdin.fileno()):
+        raise CliError("the input device is not a TTY")
