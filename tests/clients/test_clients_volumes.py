@@ -1,0 +1,189 @@
+"""Volumes and mounts by every command line client, and what a crash leaves of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.support.clients import Cli
+from tests.support.engine import Engine
+from tests.support.images import BASE
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture(autouse=True)
+def _no_volumes_stay(engine: Engine) -> Iterator[None]:
+    yield
+    engine.remove_containers()
+    for each in engine.get("/volumes").json["Volumes"] or []:
+        assert engine.delete(f"/volumes/{each['Name']}").status == 204
+
+
+def run(cli: Cli, *words: str, code: int = 0) -> str:
+    done = cli("run", "--rm", "--network", "none", *words)
+    assert done.code == code, done
+    return done.out.strip()
+
+
+def sh(cli: Cli, script: str, *options: str, code: int = 0) -> str:
+    return run(cli, *options, BASE, "sh", "-c", script, code=code)
+
+
+def volumes(cli: Cli, *words: str) -> list[str]:
+    return sorted(cli("volume", "ls", "-q", *words).ok().split())
+
+
+def test_data_outlives_containers(cli: Cli) -> None:
+    assert cli("volume", "create", "--label", "a=b", "keep").ok() == "keep"
+    sh(cli, "echo one > /d/f", "-v", "keep:/d")
+    assert sh(cli, "cat /d/f", "--mount", "type=volume,src=keep,dst=/e/d", "-v", "keep:/d:ro") == (
+        "one"
+    )
+    assert volumes(cli, "--filter", "label=a=b") == ["keep"]
+    found = json.loads(cli("volume", "inspect", "keep").ok())[0]
+    assert (found["Labels"], found["Options"], found["Scope"]) == ({"a": "b"}, None, "local")
+    assert Path(found["Mountpoint"], "f").read_text() == "one\n"
+    assert cli("volume", "rm", "keep").ok() == "keep"
+    assert not Path(found["Mountpoint"]).exists()
+
+
+def test_in_use_is_refused(cli: Cli) -> None:
+    cli("create", "--network", "none", "--name", "user", "-v", "used:/d", BASE, "true").ok()
+    refused = cli("volume", "rm", "-f", "used")
+    assert refused.code == 1
+    assert "volume is in use" in refused.err
+    cli("rm", "-v", "user").ok()
+    assert volumes(cli) == ["used"]
+
+
+def test_anonymous_volumes_go_with_the_container(cli: Cli) -> None:
+    sh(cli, "echo x > /d/f", "-v", "/d")
+    assert volumes(cli) == []
+    cli("create", "--network", "none", "--name", "one", "-v", "/d", BASE, "true").ok()
+    cli("create", "--network", "none", "--name", "two", "-v", "/d", BASE, "true").ok()
+    assert len(volumes(cli)) == 2
+    cli("rm", "-v", "one").ok()
+    cli("rm", "two").ok()
+    assert len(volumes(cli, "--filter", "dangling=true")) == 1
+    assert "Total reclaimed space" in cli("volume", "prune", "-f").ok()
+    assert volumes(cli) == []
+
+
+def test_copy_up(cli: Cli) -> None:
+    inside = sh(cli, "ls -ln /bin | tail -n +2 | sort", "-v", "bins:/other")
+    assert sh(cli, "ls -ln /bin | tail -n +2 | sort", "-v", "bins2:/bin") == inside
+    assert sh(cli, "ls /none", "-v", "bins3:/none") == ""
+
+
+def test_binds(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("host")
+    assert sh(cli, "cat /m/f; echo new > /m/g", "-v", f"{tmp_path}:/m") == "host"
+    assert (tmp_path / "g").read_text() == "new\n"
+    sh(cli, "touch /m/x", "-v", f"{tmp_path}:/m:ro", code=1)
+    assert sh(cli, "cat /deep/er/file", "-v", f"{tmp_path}/f:/deep/er/file") == "host"
+    sh(cli, "true", "-v", f"{tmp_path}/made/here:/m")
+    assert (tmp_path / "made" / "here").is_dir()
+    missing = cli("create", "--mount", f"type=bind,src={tmp_path}/nope,dst=/m", BASE)
+    assert missing.code != 0
+    assert f"bind source path does not exist: {tmp_path}/nope" in missing.err
+    assert not (tmp_path / "nope").exists()
+
+
+def test_read_only_is_recursive(cli: Cli, tmp_path: Path) -> None:
+    """A mount below a read-only bind is read-only too."""
+    sh(cli, "touch /m/shm/x", "-v", "/dev:/m:ro", code=1)
+
+
+def test_tmpfs_and_read_only_root(cli: Cli) -> None:
+    script = "grep ' /t ' /proc/mounts; touch /t/x; touch /v/y; touch /z 2>/dev/null; echo $?"
+    out = sh(cli, script, "--read-only", "--tmpfs", "/t:size=1m,mode=700", "-v", "rw:/v")
+    mount, code = out.splitlines()
+    options = mount.split()[3].split(",")
+    assert {"nosuid", "nodev", "noexec", "size=1024k", "mode=700"} <= set(options)
+    assert code == "1"
+    sh(cli, "dd if=/dev/zero of=/t/f bs=1M count=3 2>/dev/null", "--tmpfs", "/t:size=1m", code=1)
+
+
+def test_order_is_by_depth(cli: Cli) -> None:
+    out = sh(cli, "touch /a/1 /a/b/c/2; find /a -type f | sort", "-v", "in:/a/b/c", "-v", "out:/a")
+    assert out.split() == ["/a/1", "/a/b/c/2"]
+    assert sh(cli, "ls /a/b/c; ls /etc/hosts", "-v", "out:/a", "-v", "etc:/etc") == "/etc/hosts"
+
+
+def test_volumes_from(cli: Cli) -> None:
+    cli("create", "--network", "none", "--name", "src", "-v", "v1:/x", "-v", "/y", BASE).ok()
+    assert sh(cli, "touch /x/1 /y/2; ls /x /y", "--volumes-from", "src").split() == [
+        "/x:",
+        "1",
+        "/y:",
+        "2",
+    ]
+    sh(cli, "touch /x/3", "--volumes-from", "src:ro", code=1)
+    missing = cli("create", "--volumes-from", "nobody", BASE)
+    assert "No such container: nobody" in missing.err
+
+
+def test_mount_points_of_inspect(cli: Cli, tmp_path: Path) -> None:
+    words = ("-v", f"{tmp_path}:/b:ro", "-v", "named:/n", "--mount", "type=tmpfs,dst=/t")
+    cli("create", "--network", "none", "--name", "mounts", "--tmpfs", "/u", *words, BASE).ok()
+    found = json.loads(cli("inspect", "-f", "{{json .Mounts}}", "mounts").ok())
+    by_path = {each.pop("Destination"): each for each in found}
+    source = by_path["/n"].pop("Source")
+    assert source.endswith("/volumes/named/_data")
+    assert by_path == {
+        "/b": {
+            "Type": "bind",
+            "Source": str(tmp_path),
+            "Mode": "ro",
+            "RW": False,
+            "Propagation": "rprivate",
+        },
+        "/n": {
+            "Type": "volume",
+            "Name": "named",
+            "Driver": "local",
+            "Mode": "z",
+            "RW": True,
+            "Propagation": "",
+        },
+        "/t": {"Type": "tmpfs", "Source": "", "Mode": "", "RW": True, "Propagation": ""},
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("-v", "a/b:/x"), "includes invalid characters for a local volume name"),
+        (("-v", "/a:b"), "mount path must be absolute"),
+        (("-v", "/a:/"), "destination can't be '/'"),
+        (("-v", "/a:/b:nope"), "invalid mode: nope"),
+        (("-v", "/tmp:/b", "-v", "v1:/b"), "Duplicate mount point: /b"),
+        (("--mount", "type=volume,src=v1,dst=x"), "mount path must be absolute"),
+        (("--mount", "type=volume,src=v1,dst=/x,volume-opt=foo=bar"), 'invalid option: "foo"'),
+        (("-v", "v1:/b:shared"), "must not be specified"),
+    ],
+)
+def test_bad_mounts_leave_nothing(cli: Cli, words: tuple[str, ...], text: str) -> None:
+    refused = cli("create", *words, BASE, "true")
+    assert refused.code != 0
+    assert text in refused.err
+    assert volumes(cli) == []
+    assert cli("ps", "-aq").ok() == ""
+
+
+def test_a_crash_keeps_data_and_references(own_engine: Engine) -> None:
+    engine = own_engine
+    engine.run("sh", "-c", "echo kept > /d/f; sleep 100", name="user", Binds=["data:/d"])
+    engine.post("/volumes/create", {"Name": "idle"})
+    engine.crash_and_start()
+    names = [each["Name"] for each in engine.get("/volumes").json["Volumes"]]
+    assert names == ["data", "idle"]
+    assert engine.delete("/volumes/data").status == 409
+    place = engine.get("/volumes/data").json["Mountpoint"]
+    assert Path(place, "f").read_text() == "kept\n"
+    engine.remove_containers()
+    assert engine.delete("/volumes/data").status == 204
+    assert engine.delete("/volumes/idle").status == 204
