@@ -97,8 +97,9 @@ class ErofsBackend:
         return path if path.exists() else None
 
     def close(self) -> None:
-        """Drop the daemon's own mounts; containers that run keep theirs."""
-        if self._ready:
+        """Drop the daemon's own mounts, those of an earlier one that was killed as well;
+        containers that run keep theirs."""
+        if self._ready or self._paths.layer_mounts.is_dir():
             remove_private_directory(self._calls, self._paths.layer_mounts)
             self._mounted.clear()
             self._ready = False
