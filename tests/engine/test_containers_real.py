@@ -15,7 +15,7 @@ from wherry.containers.service import AttachOptions, ExecRequest
 from wherry.errors import Conflict, Invalid
 from wherry.linux.tasks import spawn
 from wherry.runtime.failures import CommandNotExecutable, CommandNotFound
-from wherry.wire.container import HealthConfig, HostConfig, RestartPolicy, Ulimit
+from wherry.wire.container import HealthConfig, HostConfig, LogConfig, RestartPolicy, Ulimit
 
 pytestmark = pytest.mark.root
 
@@ -335,3 +335,17 @@ async def test_health_is_seen(host: ContainerHost) -> None:
 
 async def _health(host: ContainerHost, container: str, word: str) -> None:
     await host.until(lambda: host.state(container)["Health"]["Status"] == word)
+
+
+async def test_a_big_log_is_cut_and_read_whole(host: ContainerHost) -> None:
+    options = LogConfig(type="json-file", config={"max-size": "20k", "max-file": "3"})
+    asked = HostConfig(network_mode="none", log_config=options)
+    script = "i=0; while :; do i=$((i+1)); echo line $i; [ $i != 600 ] || sleep 100; done"
+    container = await host.run("sh", "-c", script, host=asked)
+    root = host.paths.container(container).root
+    await host.until(lambda: (root / "log.1").exists())
+    await host.exec(container, "sh", "-c", "for i in 1 2 3; do echo more >/proc/1/fd/1; done")
+    lines = (await host.log(container)).split("\n")
+    assert lines[:600] == [f"line {number}" for number in range(1, 601)]
+    assert lines[600:] == ["more", "more", "more", ""]
+    assert (root / "log").stat().st_size < 1000

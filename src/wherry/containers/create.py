@@ -7,7 +7,6 @@ row is the last step.
 from __future__ import annotations
 
 import asyncio
-import errno
 import secrets
 import shutil
 import socket
@@ -21,7 +20,9 @@ from wherry.containers.book import Book
 from wherry.containers.facts import HostFacts
 from wherry.containers.ports import MountRequest, Networking, Volumes
 from wherry.containers.record import ImageUse, Record, network_request
-from wherry.errors import Exhausted, Internal, Invalid, WherryError
+from wherry.containers.rotate import limits_of
+from wherry.containers.storage import storage_error
+from wherry.errors import Invalid
 from wherry.images.service import Image, Images
 from wherry.store.paths import Paths
 from wherry.wire import signals
@@ -81,6 +82,7 @@ class Creator:
         if config.stop_signal:
             signals.parse(config.stop_signal)
         defaults.check_policy(host)
+        limits_of(host.log_config)
         defaults.check_modes(host, config, sorted(facts.runtimes))
         warnings = defaults.check_resources(host, facts)
         hostfiles.parse_extra_hosts(host.extra_hosts or (), facts.host_gateway)
@@ -121,7 +123,7 @@ class Creator:
             place.root.chmod(0o710)
         except OSError as error:
             await asyncio.to_thread(shutil.rmtree, place.root, True)
-            raise _storage_error(error) from error
+            raise storage_error("cannot make the container's directory", error) from error
         try:
             points, warnings = await self._volumes.plan(
                 MountRequest(container_id, host, sorted(config.volumes or ()))
@@ -168,9 +170,3 @@ def _named(
         hostname = (host_name or socket.gethostname()) if shared else container_id[:12]
     named: Config = msgspec.structs.replace(config, hostname=hostname)
     return named
-
-
-def _storage_error(error: OSError) -> WherryError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return Exhausted(f"no space left on device: {error.filename or ''}".rstrip(": "))
-    return Internal(f"cannot make the container's directory: {error}")

@@ -18,7 +18,7 @@ import msgspec
 from wherry.containers.book import Book, Live
 from wherry.containers.layers import make_init_layer
 from wherry.containers.ports import Networking, Volumes
-from wherry.containers.remove import Remover, discard
+from wherry.containers.remove import Remover
 from wherry.containers.transitions import Event, Status, has_process
 from wherry.containers.watch import Supervisor, restart_due
 from wherry.errors import WherryError
@@ -98,9 +98,7 @@ class Reconciler:
                     await self._volumes.forget(folder.name, (), remove_anonymous=True)
                 except WherryError as error:
                     _log.warning("container %s: %s", folder.name, error.message)
-                trash = discard(folder, self._paths.tmp / f"orphan-{folder.name}")
-                if trash is not None:
-                    await asyncio.to_thread(shutil.rmtree, trash, True)
+                await asyncio.to_thread(shutil.rmtree, folder, True)
 
     async def _settle(self, live: Live) -> None:
         status = live.record.status

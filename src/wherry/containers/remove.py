@@ -14,6 +14,7 @@ from wherry.containers.attach import Sessions
 from wherry.containers.book import Book, Live
 from wherry.containers.ports import Networking, Volumes
 from wherry.containers.stop import Stopper
+from wherry.containers.storage import storage_error
 from wherry.containers.transitions import Event, Status, counts_as_running
 from wherry.containers.watch import resolve
 from wherry.errors import Conflict, NotFound, NotImplementedYet
@@ -80,7 +81,7 @@ class Remover:
         try:
             await self._networking.forget(live.id)
             await self._volumes.forget(live.id, record.mount_points, remove_anonymous=volumes)
-            trash = discard(place.root, self._paths.tmp / f"removed-{live.id}")
+            trash = self._discard(live, place.root)
             self._book.drop(live)
         except BaseException as error:
             if live.record.status is Status.REMOVING:
@@ -104,6 +105,13 @@ class Remover:
         """Finish deleting what was removed."""
         if self._sweeps:
             await asyncio.wait(set(self._sweeps), timeout=5.0)
+
+    def _discard(self, live: Live, folder: Path) -> Path | None:
+        try:
+            return discard(folder, self._paths.tmp / f"removed-{live.id}")
+        except OSError as error:
+            what = f"cannot remove container {live.id}: unable to remove its directory"
+            raise storage_error(what, error) from error
 
     async def _sweep(self, *folders: Path | None) -> None:
         for folder in folders:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -29,8 +30,9 @@ from wherry.containers.ports import (
 )
 from wherry.containers.record import Health, Record, network_request
 from wherry.containers.specs import SpecInputs, Specs
+from wherry.containers.storage import storage_error
 from wherry.containers.transitions import Event, Status, can_start
-from wherry.errors import Conflict, Internal, Invalid, NotFound, NotModified, WherryError
+from wherry.errors import Conflict, Invalid, NotFound, NotModified, WherryError
 from wherry.images.service import Images
 from wherry.runtime.failures import exit_code_of
 from wherry.runtime.port import Launch, RootMounts, Running, Runtime
@@ -218,6 +220,7 @@ class Starter:
         if record.host_config.ipc_mode != "shareable":
             return ""
         folder = self._paths.container(record.id).shm
+        shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o1777, parents=True, exist_ok=True)
         folder.chmod(0o1777)
         return str(folder)
@@ -266,7 +269,7 @@ class Starter:
             try:
                 self._render_files(record, attachment)
             except OSError as error:
-                raise Internal(f"cannot write the container's host files: {error}") from error
+                raise storage_error("cannot write the container's host files", error) from error
             files = (place.hosts, place.hostname, place.resolv_conf)
         mode = ["rbind", "rprivate", "ro" if record.host_config.readonly_rootfs else "rw"]
         targets = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf")
