@@ -253,6 +253,23 @@ def test_cidfile_goes_when_there_is_no_container(
     assert not file.exists()
 
 
+@pytest.mark.parametrize(("verb", "code"), [("run", 125), ("create", 1)])
+def test_refused_by_the_daemon(
+    daemon: FakeDaemon, program: list[str], verb: str, code: int
+) -> None:
+    daemon.on(
+        "POST",
+        "/containers/create",
+        lambda exchange: exchange.reply(409, {"message": "name in use"}),
+    )
+    result = call(program, verb, "busybox")
+    name = "wherry" if program == OWN else "docker"
+    text = "Error response from daemon: name in use\n"
+    if verb == "run":
+        text = f"{name}: {text}\nRun '{name} run --help' for more information\n"
+    assert (result.returncode, result.stderr.decode()) == (code, text)
+
+
 def started(program: list[str], *argv: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [*program, *argv],

@@ -188,7 +188,6 @@ CREATE = Command(
     (1, None),
     complete="images",
     interspersed=False,
-    failure=DAEMON_ERROR,
 )
 RUN = Command(
     run,
