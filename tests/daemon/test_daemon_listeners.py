@@ -7,11 +7,11 @@ import os
 import socket
 import ssl
 import stat
-import subprocess
 from collections.abc import Awaitable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.certificates import certificates
 
 from wherry.api.app import Application
 from wherry.api.routing import Router
@@ -116,25 +116,6 @@ def test_plain_loopback_on_request(opened: list[Listener]) -> None:
     opened += open_all(config("tcp://127.0.0.1:0", insecure_loopback=True))
     assert opened[0].tls is None
     assert opened[0].sock.getsockname()[0] == "127.0.0.1"
-
-
-def openssl(folder: Path, *arguments: str) -> None:
-    subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True, timeout=60)
-
-
-def certificates(folder: Path) -> None:
-    """An authority, and server and client certificates of it; ``rogue``: of another one."""
-    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    for name in ("ca", "otherca"):
-        authority_request = ("req", "-x509", *key, "-subj", f"/CN={name}", "-days", "2")
-        openssl(folder, *authority_request, "-keyout", f"{name}.key", "-out", f"{name}.pem")
-    (folder / "san").write_text("subjectAltName=IP:127.0.0.1\n")
-    for name, authority in (("server", "ca"), ("client", "ca"), ("rogue", "otherca")):
-        request = ("req", *key, "-subj", f"/CN={name}", "-keyout", f"{name}.key")
-        openssl(folder, *request, "-out", f"{name}.csr")
-        sign = ("x509", "-req", "-in", f"{name}.csr", "-CA", f"{authority}.pem")
-        options = ("-CAkey", f"{authority}.key", "-CAcreateserial", "-days", "2")
-        openssl(folder, *sign, *options, "-extfile", "san", "-out", f"{name}.pem")
 
 
 async def refused(asking: Awaitable[bytes]) -> bool:

@@ -17,9 +17,11 @@ START = Event(
 )
 
 
-def test_render_old_and_new() -> None:
-    new = render(START, (1, 52))
-    assert new == {
+def test_render() -> None:
+    assert render(START) == {
+        "status": "start",
+        "id": "abcdef",
+        "from": "nginx:1",
         "Type": "container",
         "Action": "start",
         "Actor": {
@@ -30,8 +32,11 @@ def test_render_old_and_new() -> None:
         "time": 1_700_000_000,
         "timeNano": 1_700_000_000_000_000_005,
     }
-    old = render(START, (1, 51))
-    assert old == {"status": "start", "id": "abcdef", "from": "nginx:1", **new}
+
+
+def test_render_of_other_kinds_has_no_old_fields() -> None:
+    shown = render(Event(1, 0, "network", "create", "n", {"name": "web"}))
+    assert {"status", "id", "from"} & set(shown) == set()
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,6 @@ class EventRoutes:
         with contextlib.suppress(ConnectionError):
             async for event in happened:
                 if matches(event, filters):
-                    await response.write(before + encode(render(event, call.version)) + b"\n")
+                    await response.write(before + encode(render(event)) + b"\n")
             await response.write_eof()
         return response

@@ -57,6 +57,8 @@ class Taken(asyncio.Protocol):
         if isinstance(self._old, Connection):
             self._buffer += self._old.take()
         transport.set_protocol(self)
+        self._closing = False
+        self._tls = _hold_open(transport, lambda: self._closing)
         if not transport.is_reading():
             transport.resume_reading()
 
@@ -71,6 +73,8 @@ class Taken(asyncio.Protocol):
         """True keeps our side open: the client has only ended its input."""
         self._ended = True
         self._readable.set()
+        if self._tls:
+            return False
         self._watch()
         return True
 
@@ -123,7 +127,27 @@ class Taken(asyncio.Protocol):
 
     def close(self) -> None:
         """Send what is buffered, then close."""
+        self._closing = True
         self._transport.close()
+
+
+def _hold_open(transport: asyncio.Transport, closing: Callable[[], bool]) -> bool:
+    """Over TLS, keep our side open after the client's ``close_notify``; whether it is TLS.
+
+    asyncio answers the end of the client's input by shutting the whole connection down, and what
+    ``eof_received`` returns is ignored; the only handle is the method that begins the shutdown.
+    """
+    protocol = getattr(transport, "_ssl_protocol", None)
+    shutdown = getattr(protocol, "_start_shutdown", None)
+    if protocol is None or shutdown is None:
+        return False
+
+    def only_when_asked(*arguments: object) -> None:
+        if closing():
+            shutdown(*arguments)
+
+    protocol._start_shutdown = only_when_asked
+    return True
 
 
 class Hijacked(web.StreamResponse):

@@ -6,16 +6,22 @@ import asyncio
 import logging
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from wherry.daemon import lean
 from wherry.daemon.config import parse
 from wherry.errors import WherryError
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main() -> NoReturn:
+    """The command: exits with 0 after an orderly end, 1 when the start fails."""
+    sys.exit(serve(sys.argv[1:]))
+
+
+def serve(arguments: Sequence[str]) -> int:
     """Run until told to end. A failing start is one line on standard error and exit code 1."""
     try:
-        config = parse(sys.argv[1:] if arguments is None else arguments)
+        config = parse(arguments)
         logging.basicConfig(
             stream=sys.stderr,
             level=config.level,
@@ -41,4 +47,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

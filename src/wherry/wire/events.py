@@ -26,10 +26,11 @@ class Event:
     attributes: Mapping[str, str]
 
 
-def render(event: Event, version: tuple[int, int]) -> dict[str, Any]:
-    """The API's object. ``status``, ``id`` and ``from`` are there before API 1.52 only."""
+def render(event: Event) -> dict[str, Any]:
+    """The API's object. ``status``, ``id`` and ``from``, which Docker dropped with API 1.52, stay:
+    clients that negotiate the newest version still read them."""
     body: dict[str, Any] = {}
-    if version < (1, 52) and event.kind in ("container", "image"):
+    if event.kind in ("container", "image"):
         body["status"] = event.action
         body["id"] = event.actor_id
         source = event.attributes.get("image", "") if event.kind == "container" else ""

@@ -1,0 +1,198 @@
+"""The daemon as a process: sockets, TLS, signals, readiness, memory, what an end leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.support.certificates import certificates
+from tests.support.clients import programs
+from tests.support.engine import Engine, eventually
+
+pytestmark = pytest.mark.root
+
+IDLE_LIMIT = 46_080
+"""KiB of resident memory: 45 MiB."""
+
+
+@pytest.fixture
+def stopped() -> Iterator[Engine]:
+    with Engine() as engine:
+        yield engine
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def status_kib(pid: int, key: str) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(f"{key}:"):
+            return int(line.split()[1])
+    raise AssertionError(key)
+
+
+def test_socket_and_files(own_engine: Engine) -> None:
+    assert own_engine.process is not None
+    assert stat.S_IMODE(own_engine.socket.stat().st_mode) == 0o660
+    assert stat.S_IMODE(own_engine.data.stat().st_mode) == 0o700
+    assert (own_engine.root / "pid").read_text() == f"{own_engine.process.pid}\n"
+    assert own_engine.stop() == 0
+    assert not own_engine.socket.exists()
+    assert not (own_engine.root / "pid").exists()
+
+
+def test_an_end_without_containers_leaves_nothing_on_the_host(own_engine: Engine) -> None:
+    own_engine.run("true")
+    own_engine.remove_containers()
+    assert own_engine.stop() == 0
+    mounts = Path("/proc/self/mountinfo").read_text()
+    assert str(own_engine.root) not in mounts
+
+
+def test_idle_memory(own_engine: Engine) -> None:
+    assert own_engine.process is not None
+    pid = own_engine.process.pid
+    for path in ("/info", "/version", "/containers/json", "/images/json"):
+        assert own_engine.get(path).status == 200
+    assert status_kib(pid, "VmRSS") <= IDLE_LIMIT
+
+
+def test_identity_is_kept(own_engine: Engine) -> None:
+    first = own_engine.get("/info").json["ID"]
+    own_engine.crash_and_start()
+    assert own_engine.get("/info").json["ID"] == first
+
+
+def test_info_tells_what_is(own_engine: Engine) -> None:
+    name = own_engine.run("sleep", "1000")
+    own_engine.create("true")
+    info = own_engine.get("/info").json
+    assert (info["Containers"], info["ContainersRunning"], info["ContainersStopped"]) == (2, 1, 1)
+    assert info["NCPU"] == os.cpu_count()
+    assert info["KernelVersion"] == os.uname().release
+    assert info["DefaultRuntime"] in info["Runtimes"]
+    assert info["Images"] == 1
+    assert info["DockerRootDir"] == str(own_engine.data)
+    own_engine.post(f"/containers/{name}/pause")
+    assert own_engine.get("/info").json["ContainersPaused"] == 1
+    own_engine.post(f"/containers/{name}/unpause")
+    own_engine.remove_containers()
+
+
+def test_hangup_reloads_labels_and_level(stopped: Engine) -> None:
+    path = stopped.root / "daemon.json"
+    path.write_text(json.dumps({"labels": ["a=1"]}))
+    stopped.options += ["--config", str(path)]
+    stopped.start()
+    assert stopped.process is not None
+    info = stopped.get("/info").json
+    assert (info["Labels"], info["Debug"]) == (["a=1"], False)
+    path.write_text(json.dumps({"labels": ["a=2"], "debug": True}))
+    stopped.process.send_signal(signal.SIGHUP)
+    eventually(lambda: stopped.get("/info").json["Labels"] == ["a=2"])
+    assert stopped.get("/info").json["Debug"] is True
+    path.write_text("{")
+    stopped.process.send_signal(signal.SIGHUP)
+    eventually(lambda: "configuration not reloaded" in stopped.log())
+    assert stopped.get("/info").json["Labels"] == ["a=2"]
+
+
+def test_readiness_is_told(stopped: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = str(stopped.root / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(path)
+        sock.settimeout(20)
+        monkeypatch.setenv("NOTIFY_SOCKET", path)
+        stopped.start()
+        assert sock.recv(100) == b"READY=1"
+        stopped.stop()
+        assert sock.recv(100) == b"STOPPING=1"
+
+
+def test_two_daemons_side_by_side(own_engine: Engine) -> None:
+    with Engine() as other:
+        other.start()
+        name = other.run("true", name="same")
+        assert other.wait(name) == 0
+        assert own_engine.wait(own_engine.run("true", name="same")) == 0
+        other.remove_containers()
+        assert len(own_engine.containers()) == 1
+    own_engine.remove_containers()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--host", "tcp://127.0.0.1:1"],
+        ["--host", "tcp://0.0.0.0:0", "--insecure-loopback"],
+        ["--no-such-flag"],
+        ["--config", "/no/such/file"],
+        ["--add-runtime", "x=/no/such/runtime"],
+        ["--default-runtime", "nosuch"],
+        ["--bip", "nonsense"],
+    ],
+)
+def test_a_start_that_fails_says_why_in_one_line(stopped: Engine, options: list[str]) -> None:
+    stopped.options += options
+    assert stopped.spawn().wait(20) == 1
+    lines = [line for line in stopped.log().splitlines() if line.startswith("wherryd: ")]
+    assert len(lines) == 1
+    assert "Traceback" not in stopped.log()
+    assert not stopped.socket.exists()
+    assert str(stopped.root) not in Path("/proc/self/mountinfo").read_text()
+
+
+def test_plain_loopback(stopped: Engine) -> None:
+    port = free_port()
+    stopped.options += ["--host", f"tcp://127.0.0.1:{port}", "--insecure-loopback"]
+    stopped.start()
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        client.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
+        assert client.recv(100).startswith(b"HTTP/1.0 200")
+    warnings = stopped.get("/info").json["Warnings"]
+    assert any("without encryption" in each for each in warnings)
+
+
+def test_clients_over_mutual_tls(stopped: Engine) -> None:
+    """Input, its end and output over TLS, with the real client."""
+    folder = stopped.root / "tls"
+    folder.mkdir()
+    certificates(folder)
+    port = free_port()
+    stopped.options += ["--host", f"tcp://127.0.0.1:{port}", "--tlsverify"]
+    for flag, name in (
+        ("tlscacert", "ca.pem"),
+        ("tlscert", "server.pem"),
+        ("tlskey", "server.key"),
+    ):
+        stopped.options += [f"--{flag}", str(folder / name)]
+    stopped.start()
+    docker = next((each for each in programs() if "docker" in each.name), None)
+    if docker is None:
+        pytest.skip("no docker client")
+    words = [*docker.command, "--host", f"tcp://127.0.0.1:{port}", "--tlsverify"]
+    words += ["--tlscacert", str(folder / "ca.pem")]
+
+    def run(name: str, *arguments: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        keys = ["--tlscert", str(folder / f"{name}.pem"), "--tlskey", str(folder / f"{name}.key")]
+        return subprocess.run(
+            [*words, *keys, *arguments], input=given, capture_output=True, timeout=30, check=False
+        )
+
+    box = ["run", "--rm", "-i", "--network", "none", "wherry/busybox"]
+    done = run("client", *box, "sh", "-c", "cat; echo end", given=b"hello\n")
+    assert (done.returncode, done.stdout) == (0, b"hello\nend\n"), done.stderr
+    big = os.urandom(3 << 20)
+    done = run("client", *box, "cat", given=big)
+    assert done.stdout == big
+    assert run("rogue", "version").returncode != 0
