@@ -22,6 +22,8 @@ from wherry.wire.frames import frame
 RAW = "application/vnd.docker.raw-stream"
 MULTIPLEXED = "application/vnd.docker.multiplexed-stream"
 _HIGH = 256 * 1024
+_TURNS = 16
+"""Chunks after which others may run."""
 _GONE_CHECK = 2.0
 """Seconds between looks whether a half-closed client is still there."""
 
@@ -202,11 +204,18 @@ async def _until(event: asyncio.Event) -> None:
 
 
 async def outward(session: Session, write: Callable[[bytes], Awaitable[None]]) -> None:
-    """The session's output to a client, framed unless there is a terminal."""
+    """The session's output to a client, framed unless there is a terminal.
+
+    A flood whose every read and write succeeds at once must not keep the loop for itself.
+    """
+    turns = 0
     with contextlib.suppress(ConnectionError):
         while (chunk := await session.read()) is not None:
             stream, data = chunk
             await write(data if session.tty else frame(stream, data))
+            turns += 1
+            if turns % _TURNS == 0:
+                await asyncio.sleep(0)
 
 
 async def _inward(session: Session, client: Taken) -> None:

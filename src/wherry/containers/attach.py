@@ -49,7 +49,8 @@ class StdioSession:
         )
         self._wanted = wanted
         self.stdin = stdin
-        self._scanner = detach.Scanner(keys if stdin else b"")
+        # Without a terminal the input is data: the keys' bytes may well be among it.
+        self._scanner = detach.Scanner(keys if stdin and tty else b"")
         self._on_detach = on_detach
         self._on_close = on_close
         self._recorded = recorded

@@ -110,7 +110,20 @@ async def build(live: Live, database: Database, events: EventBus, identity: str)
     config = live.config
     paths = config.paths
     calls = LinuxSyscalls()
-    make_private_directory(calls, paths.mounts)
+    fresh = make_private_directory(calls, paths.mounts)
+    try:
+        return await _build(live, database, events, identity, calls)
+    except BaseException:
+        if fresh:
+            remove_private_directory(calls, paths.mounts)
+        raise
+
+
+async def _build(
+    live: Live, database: Database, events: EventBus, identity: str, calls: Syscalls
+) -> WherryEngine:
+    config = live.config
+    paths = config.paths
     host = host_facts.gather()
     runtime, runtime_facts = await open_runtime(
         paths.run,

@@ -57,11 +57,15 @@ class SocketStream:
         self._park = park
         self._loop = asyncio.get_running_loop()
         self._closed = False
+        self._waiting: asyncio.Future[None] | None = None
 
     async def read(self) -> tuple[int, bytes] | None:
         while not self._closed:
             try:
-                packet = await self._loop.sock_recv(self._sock, _PACKET + 1)
+                packet = self._sock.recv(_PACKET + 1)
+            except (BlockingIOError, InterruptedError):
+                await self._readable()
+                continue
             except (ConnectionResetError, BrokenPipeError):
                 return None
             except OSError:
@@ -74,6 +78,17 @@ class SocketStream:
             if stream is not None and len(packet) > 1:
                 return stream, packet[1:]
         return None
+
+    async def _readable(self) -> None:
+        """Until there is something to read, or the stream is closed by another task."""
+        waiting = self._waiting = self._loop.create_future()
+        self._loop.add_reader(self._sock, _wake, waiting)
+        try:
+            await waiting
+        finally:
+            self._waiting = None
+            if not self._closed:
+                self._loop.remove_reader(self._sock)
 
     async def write(self, data: bytes) -> None:
         view = memoryview(data)
@@ -98,10 +113,17 @@ class SocketStream:
         self._closed = True
         self._loop.remove_reader(self._sock)
         self._loop.remove_writer(self._sock)
+        if self._waiting is not None:
+            _wake(self._waiting)
         if self._park:
             self._loop.add_reader(self._sock, _drain, self._sock, self._loop)
         else:
             self._sock.close()
+
+
+def _wake(waiting: asyncio.Future[None]) -> None:
+    if not waiting.done():
+        waiting.set_result(None)
 
 
 def _drain(sock: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
