@@ -52,6 +52,8 @@ def test_wrong_options_are_said_in_one_line(own_engine: Engine) -> None:
     said = own_engine.log()[size:]
     assert "--no-such-option" in said
     assert "Traceback" not in said
+    own_engine.options.pop()
+    own_engine.start()
 
 
 def test_a_killed_monitor(own_engine: Engine) -> None:
@@ -88,7 +90,7 @@ def test_a_flood_of_output_does_not_grow_the_daemon(own_engine: Engine) -> None:
     engine = own_engine
     assert engine.process is not None
     before = memory([engine.process.pid]).rss
-    name = engine.run("sh", "-c", "head -c 100000000 /dev/zero | tr '\\0' x | fold -w 99")
+    name = engine.run("sh", "-c", "head -c 99000000 /dev/zero | tr '\\0' x | fold -w 99")
     slowest = 0.0
     with engine.client() as client:
         for _ in range(40):

@@ -21,6 +21,8 @@ from bench.http import Client, EngineError
 from bench.processes import end_all, of_root
 from tests.support.images import BASE, busybox_root, docker_archive
 
+from wherry.networks.ruleset import table_name
+
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0
 
@@ -222,7 +224,33 @@ class Engine:
         left = [f"process {pid}: {_command_line(pid)}" for pid in of_root(self.root)]
         left += [f"mount {point}" for point in mounts_below(self.root)]
         left += [f"cgroup {path}" for path in cgroups_of(self.seen)]
+        left += [f"network interface {name}" for name in self.interfaces()]
+        left += [f"nftables table {self.network_tag}"] if self.has_table() else []
         return left
+
+    @property
+    def network_tag(self) -> str:
+        """What Wherry calls its nftables table, and marks its interfaces with."""
+        return table_name(str(self.data))
+
+    def interfaces(self) -> list[str]:
+        """Interfaces of the host that carry the daemon's mark."""
+        found = []
+        for entry in Path("/sys/class/net").iterdir():
+            with suppress(OSError):
+                if self.network_tag in (entry / "ifalias").read_text():
+                    found.append(entry.name)
+        return found
+
+    def has_table(self) -> bool:
+        listed = subprocess.run(["nft", "list", "tables"], capture_output=True, check=False)
+        return self.network_tag in listed.stdout.decode().split()
+
+    def _remove_network(self) -> None:
+        for name in self.interfaces():
+            subprocess.run(["ip", "link", "delete", name], check=False)
+        if self.has_table():
+            subprocess.run(["nft", "delete", "table", "inet", self.network_tag], check=False)
 
     def close(self) -> list[str]:
         """End everything, remove the root; what the engine failed to clean up itself."""
@@ -242,6 +270,7 @@ class Engine:
             self.process.wait(STOP_SECONDS)
         for point in mounts_below(self.root):
             subprocess.run(["umount", "-l", point], check=False)
+        self._remove_network()
         shutil.rmtree(self.root, ignore_errors=True)
         return left
 
