@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from bench.case import Case
-from bench.cases import clients, images, life, memory
+from bench.cases import clients, images, life, memory, volumes
 
-CASES: tuple[Case, ...] = (*life.CASES, *clients.CASES, *memory.CASES, *images.CASES)
+CASES: tuple[Case, ...] = (
+    *life.CASES,
+    *clients.CASES,
+    *memory.CASES,
+    *images.CASES,
+    *volumes.CASES,
+)
