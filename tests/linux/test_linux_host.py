@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import subprocess
 import threading
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from wherry.linux.devices import below, block_device_numbers, resolve
 from wherry.linux.host import HostFacts, gather, parse_list, parse_os_release, warnings
 from wherry.linux.inotify import DirectoryWatch
 from wherry.linux.seccompfilter import FilterCache, Unsupported, compile_filter
+from wherry.linux.unixdiag import accepted
 
 
 @given(st.sets(st.integers(0, 300)))
@@ -190,3 +192,19 @@ def test_a_filter_is_compiled_once() -> None:
     assert cache.get(b"bad", {"bad": True}) is None
     assert cache.get(b"bad", {"bad": True}) is None
     assert len(asked) == 2
+
+
+def test_a_connection_is_told_from_an_accepted_one(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(str(tmp_path / "s"))
+        listener.listen(4)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+            client.connect(str(tmp_path / "s"))
+            if accepted(client) is None:
+                pytest.skip("this kernel does not tell")
+            assert accepted(client) is False
+            other, _ = listener.accept()
+            with other:
+                assert accepted(client) is True
+    with socket.socket(socket.AF_INET) as strange:
+        assert accepted(strange) is None

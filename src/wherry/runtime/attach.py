@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from wherry.errors import Conflict, Internal
+from wherry.linux.unixdiag import accepted
 from wherry.runtime.monitor import ATTACH_SOCKET
 
 _PACKET = 8192
@@ -42,6 +43,18 @@ def connect(directory: Path) -> socket.socket:
         raise Internal(f"cannot attach in {directory}: {error}") from error
     sock.setblocking(False)
     return sock
+
+
+async def taken(sock: socket.socket, tries: int = 2000) -> None:
+    """Wait until the monitor has accepted the connection.
+
+    It accepts one client in each turn of its loop and copies output to those it has: a second
+    one that still waits when the container starts could miss the first words.
+    """
+    for _ in range(tries):
+        if accepted(sock) is not False:
+            return
+        await asyncio.sleep(0.001)
 
 
 class SocketStream:

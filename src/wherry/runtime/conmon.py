@@ -19,7 +19,7 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
-from wherry.errors import Conflict, Internal, NotFound, Unavailable, WherryError
+from wherry.errors import Conflict, Internal, NotFound, WherryError
 from wherry.linux import cgroups
 from wherry.linux.mounts import Overlay, mount_overlay
 from wherry.linux.namespaces import PrivateMounts
@@ -35,11 +35,11 @@ from wherry.linux.seccompfilter import FilterCache
 from wherry.linux.tasks import spawn
 from wherry.runtime import bundle as files
 from wherry.runtime import monitor, targets
-from wherry.runtime.attach import SocketStream, connect
+from wherry.runtime.attach import SocketStream, connect, taken
 from wherry.runtime.commands import ENVIRONMENT, Child, Commands, Finished, reap, start
 from wherry.runtime.failures import classify, message_text
 from wherry.runtime.port import AttachStream, ExecLaunch, Exit, Launch, RootMounts, Running
-from wherry.runtime.syncpipe import SyncPipe
+from wherry.runtime.syncpipe import Gates, SyncPipe
 
 T = TypeVar("T")
 
@@ -368,7 +368,13 @@ class ConmonRuntime:
     async def attach(self, container_id: str, bundle: Path, *, stdin: bool = True) -> AttachStream:
         note = files.read_note(bundle)
         ends_stdin = note is not None and note.stdin and not note.leave_stdin_open
-        return SocketStream(connect(bundle), park=ends_stdin and not stdin)
+        sock = connect(bundle)
+        try:
+            await taken(sock)
+        except asyncio.CancelledError:
+            sock.close()
+            raise
+        return SocketStream(sock, park=ends_stdin and not stdin)
 
     async def resize(self, control_dir: Path, height: int, width: int) -> None:
         files.control(control_dir, monitor.resize_message(height, width))
@@ -390,7 +396,7 @@ class ConmonRuntime:
 
     async def _exec(self, launch: ExecLaunch, path: str) -> tuple[Running, AttachStream | None]:
         pipe = SyncPipe()
-        gates = _Gates(launch.attach)
+        gates = Gates(launch.attach)
         stream: SocketStream | None = None
         child: Child | None = None
         try:
@@ -425,7 +431,7 @@ class ConmonRuntime:
         finally:
             gates.close()
 
-    def _start_exec(self, launch: ExecLaunch, path: str, pipe: SyncPipe, gates: _Gates) -> Child:
+    def _start_exec(self, launch: ExecLaunch, path: str, pipe: SyncPipe, gates: Gates) -> Child:
         run_dir = launch.run_dir
         run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         process = dict(launch.process)
@@ -502,48 +508,6 @@ class ConmonRuntime:
         if note is None or not note.cgroup:
             return [running.pid]
         return cgroups.processes(note.cgroup) or [running.pid]
-
-
-class _Gates:
-    """The two extra pipes of an attached exec: *attach* says that the socket is there, *start*
-    holds the runtime back until we are connected to it."""
-
-    def __init__(self, used: bool) -> None:
-        self.used = used
-        self._attach: SyncPipe | None = None
-        self._start = (-1, -1)
-        if used:
-            self._attach = SyncPipe()
-            self._start = os.pipe2(os.O_CLOEXEC)
-            os.write(self._start[1], b"0")  # the first of two reads, before anything starts
-
-    def environment(self) -> dict[str, str]:
-        if self._attach is None:
-            return {}
-        return {
-            "_OCI_ATTACHPIPE": str(self._attach.writer),
-            "_OCI_STARTPIPE": str(self._start[0]),
-        }
-
-    def inherited(self) -> tuple[int, ...]:
-        return () if self._attach is None else (self._attach.writer, self._start[0])
-
-    async def ready(self, limit: float) -> None:
-        if self._attach is not None:
-            self._attach.close_writer()
-            if await self._attach.message(limit) is None:
-                raise Unavailable("the monitor of the exec session ended early")
-
-    def go(self) -> None:
-        os.write(self._start[1], b"0")
-
-    def close(self) -> None:
-        if self._attach is not None:
-            self._attach.close()
-        for fd in self._start:
-            if fd >= 0:
-                os.close(fd)
-        self._start = (-1, -1)
 
 
 def _start_noted(arguments: list[str], bundle: Path, note: monitor.Note, pipe: SyncPipe) -> Child:

@@ -1,4 +1,4 @@
-"""The reading end of a monitor's sync pipe, on the loop."""
+"""Pipes between us and a monitor, on the loop: the sync pipe, and the gates of an attached exec."""
 
 from __future__ import annotations
 
@@ -77,3 +77,45 @@ class SyncPipe:
 def _set(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
+
+
+class Gates:
+    """The two extra pipes of an attached exec: *attach* says that the socket is there, *start*
+    holds the runtime back until we are connected to it."""
+
+    def __init__(self, used: bool) -> None:
+        self.used = used
+        self._attach: SyncPipe | None = None
+        self._start = (-1, -1)
+        if used:
+            self._attach = SyncPipe()
+            self._start = os.pipe2(os.O_CLOEXEC)
+            os.write(self._start[1], b"0")  # the first of two reads, before anything starts
+
+    def environment(self) -> dict[str, str]:
+        if self._attach is None:
+            return {}
+        return {
+            "_OCI_ATTACHPIPE": str(self._attach.writer),
+            "_OCI_STARTPIPE": str(self._start[0]),
+        }
+
+    def inherited(self) -> tuple[int, ...]:
+        return () if self._attach is None else (self._attach.writer, self._start[0])
+
+    async def ready(self, limit: float) -> None:
+        if self._attach is not None:
+            self._attach.close_writer()
+            if await self._attach.message(limit) is None:
+                raise Unavailable("the monitor of the exec session ended early")
+
+    def go(self) -> None:
+        os.write(self._start[1], b"0")
+
+    def close(self) -> None:
+        if self._attach is not None:
+            self._attach.close()
+        for fd in self._start:
+            if fd >= 0:
+                os.close(fd)
+        self._start = (-1, -1)
