@@ -198,8 +198,6 @@ def _stopsignal(config: Config, rest: str) -> None:
 
 
 def _user(config: Config, rest: str) -> None:
-    if len(split(rest)) != 1:
-        raise Invalid("USER requires exactly one argument")
     config["User"] = expand(rest, environment(config))
 
 

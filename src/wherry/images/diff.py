@@ -53,7 +53,7 @@ def changes(lower: Sequence[str], upper: str) -> list[Change]:
     found: list[Change] = []
     descriptor = os.open(upper, _FOLDER)
     try:
-        _walk(descriptor, "", [each for each in lower if os.path.isdir(each)], found)
+        _walk(descriptor, "", [each for each in lower if os.path.isdir(each)], found, False)
     finally:
         os.close(descriptor)
     return sorted(found)
@@ -95,8 +95,13 @@ def _same_folder(one: os.stat_result, other: os.stat_result) -> bool:
     return (one.st_mode, one.st_uid, one.st_gid) == (other.st_mode, other.st_uid, other.st_gid)
 
 
-def _walk(descriptor: int, prefix: str, stack: Sequence[str], found: list[Change]) -> bool:
-    """Add the changes below one folder; returns whether there were any."""
+def _walk(
+    descriptor: int, prefix: str, stack: Sequence[str], found: list[Change], hides: bool
+) -> bool:
+    """Add the changes below one folder; returns whether there were any.
+
+    ``hides``: the folder is opaque, or below one that is: nothing from ``stack`` shows through.
+    """
     changed = False
     with os.scandir(descriptor) as entries:
         names = [entry.name for entry in entries]
@@ -118,27 +123,27 @@ def _walk(descriptor: int, prefix: str, stack: Sequence[str], found: list[Change
             kind = ADDED if below is None else MODIFIED
             found.append(Change(path, kind))
             changed = True
-        elif _folder(descriptor, name, path, own, below, merged, found):
+        elif _folder(descriptor, path, own, below, merged, found, hides):
             changed = True
     return changed
 
 
 def _folder(
     parent: int,
-    name: str,
     path: str,
     own: os.stat_result,
     below: os.stat_result | None,
     merged: Sequence[str],
     found: list[Change],
+    hidden: bool,
 ) -> bool:
     try:
-        descriptor = os.open(name, _FOLDER, dir_fd=parent)
+        descriptor = os.open(path.rpartition("/")[2], _FOLDER, dir_fd=parent)
     except OSError:
         return False
     try:
-        hides = _opaque(descriptor)
-        inside = _walk(descriptor, path, [] if hides else merged, found)
+        hides = hidden or _opaque(descriptor)
+        inside = _walk(descriptor, path, merged, found, hides)
         if hides and merged:
             inside = _hidden(descriptor, path, merged, found) or inside
     finally:

@@ -50,7 +50,7 @@ class ImageEngine:
         self._save = Save(self._catalogue)
         self._collector = Collector(paths, self._catalogue, users)
         self._remove = Remove(self._catalogue, self._names, users, self._collector)
-        self._prune = Prune(self._catalogue, users, self._remove, events)
+        self._prune = Prune(self._catalogue, users, self._remove, self._collector, events)
         self._base = asyncio.Lock()
 
     # ---- looking

@@ -13,6 +13,7 @@ import fcntl
 import json
 import os
 import secrets
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
@@ -39,8 +40,8 @@ def erase(*folders: Path | None) -> None:
 
 
 async def _erase(folders: list[str]) -> None:
-    process = await asyncio.create_subprocess_exec("rm", "-rf", "--", *folders)
-    await process.wait()
+    # In a thread: asyncio's own subprocesses hang when the loop ends while they start.
+    await asyncio.to_thread(subprocess.run, ["rm", "-rf", "--", *folders], check=False)
 
 
 @contextlib.asynccontextmanager
@@ -67,28 +68,13 @@ async def run_job(
 
     Raises the error kind that the job reports. Cancelled: the process is killed first.
     """
-    root = str(Path(wherry.__file__).parent.parent)
-    known = os.environ.get("PYTHONPATH")
-    environment = {**os.environ, "PYTHONPATH": f"{root}:{known}" if known else root}
     reader, writer = os.pipe2(os.O_CLOEXEC)
     try:
         with contextlib.suppress(OSError):
             fcntl.fcntl(writer, _F_SETPIPE_SZ, _PIPE_SIZE)
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-P",
-            "-m",
-            "wherry.images.worker",
-            verb,
-            json.dumps({**parameters, "folder": str(folder)}),
-            stdin=reader,
-            stdout=asyncio.subprocess.PIPE,
-            env=environment,
-            limit=_LINE_LIMIT,
-        )
-    except OSError as error:
-        os.close(writer)
-        raise Internal(f"cannot start the image helper: {error}") from error
+        # In a file: one argument of a process may not be longer than 128 KiB.
+        (folder / "parameters").write_text(json.dumps({**parameters, "folder": str(folder)}))
+        process = await _start(verb, folder / "parameters", reader)
     except BaseException:
         os.close(writer)
         raise
@@ -104,6 +90,41 @@ async def run_job(
                 process.kill()
             await asyncio.shield(process.wait())
         await asyncio.wait({feeder})
+
+
+async def _start(verb: str, parameters: Path, stdin: int) -> asyncio.subprocess.Process:
+    """The process, started even when the caller is cancelled meanwhile, and then killed."""
+    root = str(Path(wherry.__file__).parent.parent)
+    known = os.environ.get("PYTHONPATH")
+    environment = {**os.environ, "PYTHONPATH": f"{root}:{known}" if known else root}
+    starting = spawn(
+        asyncio.create_subprocess_exec(
+            sys.executable,
+            "-P",
+            "-m",
+            "wherry.images.worker",
+            verb,
+            str(parameters),
+            stdin=stdin,
+            stdout=asyncio.subprocess.PIPE,
+            env=environment,
+            limit=_LINE_LIMIT,
+        ),
+        name=f"start of {verb}",
+    )
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        starting.add_done_callback(_kill)
+        raise
+    except OSError as error:
+        raise Internal(f"cannot start the image helper: {error}") from error
+
+
+def _kill(started: asyncio.Task[asyncio.subprocess.Process]) -> None:
+    if not started.cancelled() and started.exception() is None:
+        with contextlib.suppress(ProcessLookupError):
+            started.result().kill()
 
 
 async def _feed(stream: AsyncIterator[bytes] | None, writer: int) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from wherry.errors import Conflict
 from wherry.images.catalogue import Catalogue
+from wherry.images.gc import Collector
 from wherry.images.listing import Held, created_of, labels_of
 from wherry.images.remove import Remove
 from wherry.images.service import EventSink, ImageUsers
@@ -17,11 +18,17 @@ FILTERS = frozenset({"dangling", "label", "label!", "until"})
 
 class Prune:
     def __init__(
-        self, catalogue: Catalogue, users: ImageUsers, remove: Remove, events: EventSink
+        self,
+        catalogue: Catalogue,
+        users: ImageUsers,
+        remove: Remove,
+        collector: Collector,
+        events: EventSink,
     ) -> None:
         self._catalogue = catalogue
         self._users = users
         self._remove = remove
+        self._collector = collector
         self._events = events
 
     def run(self, filters: Mapping[str, Sequence[str]]) -> dict[str, Any]:
@@ -47,6 +54,7 @@ class Prune:
                     rows += self._remove.run(name, force=False, prune_parents=True)
                 except Conflict:
                     continue
+        self._collector.sweep()
         freed = max(0, before - self._layer_bytes())
         self._events.publish("image", "prune", "", {"reclaimed": str(freed)})
         return {"ImagesDeleted": rows or None, "SpaceReclaimed": freed}

@@ -119,11 +119,7 @@ class Remove:
         self, image_id: str, *, soft: bool, names: bool = True
     ) -> tuple[Conflict, bool] | None:
         """(the error, whether a container is the reason), or None."""
-        parents = self._catalogue.tables.parents()
-        if image_id in parents.values() and any(
-            parent == image_id and self._catalogue.tables.manifests_of_image(child)
-            for child, parent in parents.items()
-        ):
+        if self._has_children(image_id):
             return self._error(image_id, True, "image has dependent child images"), False
         users = self._users.using(image_id)
         for container, running in users:
@@ -138,6 +134,12 @@ class Remove:
             return self._error(image_id, False, text), True
         return None
 
+    def _has_children(self, image_id: str) -> bool:
+        return any(
+            parent == image_id and self._catalogue.tables.manifests_of_image(child)
+            for child, parent in self._catalogue.tables.parents().items()
+        )
+
     @staticmethod
     def _error(image_id: str, hard: bool, reason: str) -> Conflict:
         how = "cannot be forced" if hard else "must be forced"
@@ -148,7 +150,7 @@ class Remove:
     ) -> None:
         conflict = self._conflict(image_id, soft=not force)
         if conflict is not None:
-            dangling = not self._catalogue.references_of(image_id)
+            dangling = not (self._catalogue.references_of(image_id) or self._has_children(image_id))
             if quiet and (not dangling or conflict[1]):
                 return
             raise conflict[0]

@@ -1,7 +1,7 @@
-"""Entry of the helper process: ``python -m wherry.images.worker VERB``.
+"""Entry of the helper process: ``python -m wherry.images.worker VERB FILE``.
 
-Parameters come as JSON in ``argv[2]``. Answers are JSON lines on standard output: any number of
-``{"progress": ...}``, then one ``{"result": ...}`` or ``{"error": KIND, "message": TEXT}``.
+Parameters are in the JSON file ``argv[2]``. Answers are JSON lines on standard output: any number
+of ``{"progress": ...}``, then one ``{"result": ...}`` or ``{"error": KIND, "message": TEXT}``.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def main() -> int:
     os.umask(0o077)
     stream = os.dup(1)
     os.dup2(2, 1)
-    verb, parameters = sys.argv[1], json.loads(sys.argv[2])
+    verb, parameters = sys.argv[1], json.loads(Path(sys.argv[2]).read_text())
     job: Callable[..., dict[str, Any]] = jobs.JOBS[verb]
     try:
         result = job(
