@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
