@@ -28,7 +28,8 @@ from wherry.daemon.lean import postpone
 postpone()
 import sys
 import wherry.api.streams
-print(sorted(set(sys.modules) & {"aiohttp.client", "aiohttp.connector", "pyroute2", "rich"}))
+unwanted = {"aiohttp.client", "aiohttp.connector", "aiohttp.web_app", "pyroute2", "rich"}
+print(sorted(set(sys.modules) & unwanted))
 """
     assert python(code) == "[]"
 
@@ -43,3 +44,18 @@ import aiohttp.client
 print(ClientSession is aiohttp.client.ClientSession, web is aiohttp.web, aiohttp.__version__ > "3")
 """
     assert python(code) == "True True True"
+
+
+def test_the_whole_server_is_there_when_asked_for() -> None:
+    code = """
+from wherry.daemon.lean import postpone
+postpone()
+from aiohttp import web
+import aiohttp.web_response
+first = web.Response
+from aiohttp.web import Application
+import aiohttp.web_app
+print(Application is aiohttp.web_app.Application, first is web.Response is
+      aiohttp.web_response.Response)
+"""
+    assert python(code) == "True True"

@@ -59,7 +59,6 @@ def test_an_end_without_containers_leaves_nothing_on_the_host(own_engine: Engine
     assert str(own_engine.root) not in mounts
 
 
-@pytest.mark.skip(reason="under work")
 def test_idle_memory(own_engine: Engine) -> None:
     assert own_engine.process is not None
     pid = own_engine.process.pid

@@ -36,8 +36,9 @@ from wherry.store.paths import Paths
 _log = logging.getLogger("wherryd")
 _CLOSE_LIMIT = 12.0
 """Seconds after which the process ends whatever still hangs."""
-_TIDY = 30.0
-_M_ARENA_MAX = -8
+_TIDY = 15.0
+_M_ARENA_MAX, _M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD = -8, -3, -1
+_BIG = 1 << 20
 
 
 class Live:
@@ -62,6 +63,9 @@ class Engine(Protocol):
         """Reconcile with the world; afterwards requests may come."""
 
     def register(self, router: Router) -> None: ...
+
+    async def rest(self) -> None:
+        """The daemon is idle: drop what can be made again."""
 
     async def stop(self) -> None:
         """Leave containers running; end our own tasks."""
@@ -103,7 +107,7 @@ async def run(config: Config, build: Build) -> None:
     """Serve until SIGTERM or SIGINT. Raises ``WherryError`` when the start fails."""
     if os.geteuid() != 0:
         raise Forbidden("wherryd needs to run as root")
-    limit_arenas()
+    limit_heap()
     prepare(config.paths)
     lock = RootLock(config.paths.lock)
     listeners: list[Listener] = []
@@ -142,10 +146,11 @@ async def _serve(
             await server.listen(listener.sock, listener.tls)
         for host in config.hosts:
             _log.info("listening on %s", host)
+        await engine.rest()
         settle_memory()
         notify("READY=1")
         _log.info("wherryd %s is ready, data root %s", __version__, config.paths.data)
-        tidy = spawn(_tidy(server), name="memory")
+        tidy = spawn(_tidy(server, engine), name="memory")
         await ended.wait()
         tidy.cancel()
     finally:
@@ -199,21 +204,28 @@ def trim() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def limit_arenas() -> None:
-    """One heap for all threads: glibc otherwise keeps one a thread, each with its own waste."""
+def limit_heap() -> None:
+    """One heap for all threads (glibc keeps one a thread, each with its own waste), and big
+    blocks always mapped on their own: by default one freed big block makes later ones part of the
+    heap, which then cannot shrink."""
     with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+        library = ctypes.CDLL(None)
+        library.mallopt(_M_ARENA_MAX, 1)
+        library.mallopt(_M_MMAP_THRESHOLD, _BIG)
+        library.mallopt(_M_TRIM_THRESHOLD, _BIG)
 
 
-async def _tidy(server: ApiServer) -> None:
-    """After a time of work, collect and trim once."""
-    seen = server.requests
+async def _tidy(server: ApiServer, engine: Engine) -> None:
+    """When work has come to rest, collect and trim once."""
+    seen = tidied = server.requests
     while True:
         await asyncio.sleep(_TIDY)
-        if server.requests != seen:
-            seen = server.requests
+        if server.requests == seen and seen != tidied:
+            tidied = seen
+            await engine.rest()
             gc.collect()
             trim()
+        seen = server.requests
 
 
 def notify(state: str) -> None:

@@ -93,6 +93,9 @@ class WherryEngine:
             group.register(router)
         missing.register(router)
 
+    async def rest(self) -> None:
+        await self._networks.rest()
+
     async def stop(self) -> None:
         """Containers go on. Where none runs, nothing of the networks stays on the host either."""
         counts = self._containers.counts()

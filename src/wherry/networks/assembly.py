@@ -259,6 +259,10 @@ class Networks:
             raise Unavailable(f"container {container_id} does not run")
         return await asyncio.to_thread(wiring.listen_inside, space)
 
+    async def rest(self) -> None:
+        """The daemon is idle: give back memory that can be filled again."""
+        await self.firewall.rest()
+
     # End
 
     async def close(self) -> None:

@@ -123,6 +123,11 @@ class Firewall:
         self._watch = sock
         asyncio.get_running_loop().add_reader(sock, self._changed)
 
+    async def rest(self) -> None:
+        """Nothing to do for now: drop the library's copy of the host's rules (megabytes where
+        there are many). The next change reads them again."""
+        await asyncio.to_thread(self._nft.close)
+
     def close(self) -> None:
         """Stop watching; the rules stay."""
         self._stop_repair()
