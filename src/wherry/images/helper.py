@@ -13,6 +13,7 @@ import fcntl
 import json
 import os
 import secrets
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -82,12 +83,15 @@ async def run_job(
         os.close(reader)
     feeder = spawn(_feed(stream, writer), name=f"feed {verb}")
     try:
-        return await _answers(process, note)
+        result = await _answers(process, note)
+        # It ends by itself now; what it was fed beyond the end of its archive is dropped.
+        feeder.cancel()
+        await process.wait()
+        return result
     finally:
         feeder.cancel()
         if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
+            _end(process)
             await asyncio.shield(process.wait())
         await asyncio.wait({feeder})
 
@@ -123,8 +127,14 @@ async def _start(verb: str, parameters: Path, stdin: int) -> asyncio.subprocess.
 
 def _kill(started: asyncio.Task[asyncio.subprocess.Process]) -> None:
     if not started.cancelled() and started.exception() is None:
+        _end(started.result())
+
+
+def _end(process: asyncio.subprocess.Process) -> None:
+    """SIGKILL. ``Process.kill`` would reap the child behind the back of asyncio's watcher."""
+    if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
-            started.result().kill()
+            os.kill(process.pid, signal.SIGKILL)
 
 
 async def _feed(stream: AsyncIterator[bytes] | None, writer: int) -> None:

@@ -34,7 +34,11 @@ class Loader:
     """Digests of pieces that became part of a layer and are no blob any more."""
 
     def run(self, chunks: Iterator[bytes]) -> dict[str, Any]:
-        contents = archive.contents(split(chunks, self.folder))
+        try:
+            pieces = split(chunks, self.folder)
+        except Invalid as error:
+            raise Invalid(f"Error processing tar file: {error.message}") from error
+        contents = archive.contents(pieces)
         blobs: dict[str, Piece] = {}
         images = []
         for image in contents.images:
