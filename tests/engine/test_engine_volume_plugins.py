@@ -139,12 +139,11 @@ async def test_its_errors_are_passed_on(world: World) -> None:
 async def test_a_plugin_that_hangs_holds_up_nobody_else(world: World) -> None:
     await world.service.create("pv1", "small")
     world.mood("hang")
-    began = time.monotonic()
     stuck = asyncio.gather(
         *(world.service.create(f"stuck{n}", "small") for n in range(3)), return_exceptions=True
     )
     await world.service.create("local1")
-    assert time.monotonic() - began < 0.9
+    assert not stuck.done()
     for error in await stuck:
         assert isinstance(error, Unavailable)
         assert "volume driver small: no answer to VolumeDriver.Create in 1 s" in error.message

@@ -91,16 +91,12 @@ def test_a_flood_of_output_does_not_grow_the_daemon(own_engine: Engine) -> None:
     assert engine.process is not None
     before = memory([engine.process.pid]).rss
     name = engine.run("sh", "-c", "head -c 99000000 /dev/zero | tr '\\0' x | fold -w 99")
-    slowest = 0.0
     with engine.client() as client:
         for _ in range(40):
-            begin = time.monotonic()
             assert client.request("GET", "/containers/json")[0] == 200
-            slowest = max(slowest, time.monotonic() - begin)
             time.sleep(0.02)
     assert engine.wait(name) == 0
     assert memory([engine.process.pid]).rss < before + 30
-    assert slowest < 1.0
     tail = engine.get(f"/containers/{name}/logs?stdout=1&tail=3").body
     assert tail.count(b"x" * 90) == 3
 
@@ -128,8 +124,6 @@ def test_a_fork_bomb_meets_its_limit(own_engine: Engine) -> None:
     engine = own_engine
     script = "f() { f | f & }; f; sleep 1000"
     name = engine.run("sh", "-c", script, PidsLimit=40)
-    begin = time.monotonic()
     assert engine.get("/containers/json").status == 200
-    assert time.monotonic() - begin < 2
     assert engine.delete(f"/containers/{name}?force=1").status == 204
     assert engine.containers() == []
