@@ -158,8 +158,8 @@ class Terminal:
         compiled = re.compile(pattern.encode())
         while not (match := compiled.search(self.text, self._at)):
             left = deadline - time.monotonic()
-            assert left > 0, f"no {pattern!r} in {self.text[self._at :]!r}"
-            assert self._read(left), f"ended without {pattern!r}: {self.text[self._at :]!r}"
+            assert left > 0, f"no {pattern!r} in {self.text[self._at :][-1000:]!r}"
+            assert self._read(left), f"ended without {pattern!r}: {self.text[-1000:]!r}"
         self._at = match.end()
         return match
 

@@ -45,6 +45,8 @@ class ExecState:
     started: bool = False
     exit_code: int | None = None
     process: Running | None = None
+    launched: asyncio.Event = field(default_factory=asyncio.Event)
+    """The process runs, or could not be started."""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     ended_at: float = 0.0
 
@@ -174,6 +176,8 @@ class Execs:
         except BaseException:
             self._finish(live, state, Exit(255, time.time()))
             raise
+        finally:
+            state.launched.set()
 
     def _session(self, live: Live, state: ExecState) -> StdioSession:
         request = state.request
@@ -238,6 +242,9 @@ class Execs:
 
     async def resize(self, exec_id: str, height: int, width: int) -> None:
         state = self.get(exec_id)
+        if state.started:
+            # Clients resize as soon as they have the stream, which is before the process is.
+            await state.launched.wait()
         if not state.running:
             raise Conflict(f"exec {state.id} is not running")
         run_dir = self._paths.exec_dir(state.container_id, state.id)
