@@ -71,7 +71,12 @@ def _run(options: argparse.Namespace, cases: list[Case], under_test: list[Engine
     for engine in under_test:
         _say(f"bench: starting {engine.name}")
         engine.start()
-    for case in cases:
+    alone = False
+    for case in sorted(cases, key=lambda each: each.isolated):
+        if case.isolated and not alone:
+            alone = True
+            for engine in under_test:
+                engine.isolate()
         _say(f"bench: {case.name}")
         try:
             figures = _measure(case, under_test, options.rounds or case.rounds)

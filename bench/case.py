@@ -31,6 +31,8 @@ class Case:
     budget: float | None = None
     """The ratio to Docker that is the aim (or, with ``absolute``, the figure itself)."""
     absolute: bool = False
+    isolated: bool = False
+    """The engines run in network namespaces of their own, Docker with its bridge and firewall."""
 
 
 def simple(measure: Callable[[Engine], float]) -> Callable[[Engine], Prepared]:

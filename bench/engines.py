@@ -30,6 +30,9 @@ class Engine:
         self.cli = cli
         """The engine's own command, for cases that measure it."""
         self._command = list(command)
+        self.isolated: list[str] | None = None
+        """Command for a network namespace of its own; None where it is the same."""
+        self._alone = False
         self._process: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] | None = None
 
@@ -54,7 +57,7 @@ class Engine:
         self.root.mkdir(parents=True, exist_ok=True)
         self._log = (self.root / "log").open("ab")
         self._process = subprocess.Popen(
-            self._command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log
+            self._line(), stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log
         )
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
@@ -88,6 +91,18 @@ class Engine:
         self._process = None
         if self._log is not None:
             self._log.close()
+
+    def _line(self) -> list[str]:
+        if not self._alone:
+            return self._command
+        script = 'ip link set lo up && exec "$@"'
+        return ["unshare", "--net", "sh", "-c", script, "sh", *(self.isolated or self._command)]
+
+    def isolate(self) -> None:
+        """Go on in a network namespace of its own."""
+        self.stop()
+        self._alone = True
+        self.start()
 
     def restart(self) -> None:
         """A fresh process on the same root."""
@@ -144,14 +159,18 @@ def find_dockerd(given: str | None) -> Path | None:
 
 
 def docker(root: Path, dockerd: Path) -> Engine:
-    """Docker's engine without its bridge and firewall, which no case here uses."""
+    """Docker's engine; with its bridge and firewall only where it is isolated."""
     top = dockerd.parent.parent
     folders = [str(dockerd.parent), str(top / "bin"), str(top / "sbin")]
     path = ":".join([*folders, os.environ.get("PATH", "/usr/sbin:/usr/bin")])
     command = ["env", f"PATH={path}", str(dockerd), "--data-root", f"{root}/data"]
     command += ["--exec-root", f"{root}/exec", "--host", f"unix://{root}/s.sock"]
-    command += ["--pidfile", f"{root}/pid", "--bridge", "none", "--iptables=false"]
-    return Engine("docker", root, command, docker_cli(dockerd))
+    command += ["--pidfile", f"{root}/pid"]
+    engine = Engine(
+        "docker", root, [*command, "--bridge", "none", "--iptables=false"], docker_cli(dockerd)
+    )
+    engine.isolated = command
+    return engine
 
 
 def docker_cli(dockerd: Path | None) -> Path | None:

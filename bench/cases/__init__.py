@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.case import Case
-from bench.cases import clients, images, life, memory, volumes
+from bench.cases import clients, images, life, memory, networks, volumes
 
 CASES: tuple[Case, ...] = (
     *life.CASES,
@@ -11,4 +11,5 @@ CASES: tuple[Case, ...] = (
     *memory.CASES,
     *images.CASES,
     *volumes.CASES,
+    *networks.CASES,
 )

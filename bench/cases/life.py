@@ -75,7 +75,7 @@ def _exec(engine: Engine) -> Generated:
         yield measure
 
 
-def _many(network: str) -> Any:
+def many_at_once(network: str) -> Any:
     def measure(engine: Engine) -> float:
         def one(_: int) -> str:
             with engine.client() as client:
@@ -106,7 +106,7 @@ CASES = (
     Case(
         "many-none",
         f"{MANY} created and started at once, network none",
-        _many("none"),
+        many_at_once("none"),
         rounds=3,
         warmup=0,
         budget=0.15,
