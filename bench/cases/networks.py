@@ -40,7 +40,7 @@ def _network(engine: Engine) -> float:
 
 
 def _ports(engine: Engine) -> float:
-    """create + start + remove of a container with a hundred published ports (Docker takes minutes for a thousand)."""
+    """create + start + remove with published ports; a thousand take Docker minutes."""
     keys = [f"{port}/tcp" for port in range(20000, 20000 + PORTS)]
     host = {
         "NetworkMode": "bridge",

@@ -160,6 +160,19 @@ async def test_nothing_is_left_when_the_last_container_is_gone(tmp_path: Path) -
         sock.bind(("0.0.0.0", 8080))
 
 
+async def test_the_users_rules_outlive_the_daemon(tmp_path: Path) -> None:
+    daemon = await Daemon(tmp_path, SETTINGS).start()
+    table = daemon.networks.firewall.table
+    nft.run(f"add rule inet {table} user ip saddr 192.0.2.1 drop")
+    await daemon.close()
+    assert "ip saddr 192.0.2.1 drop" in rules(table)
+    daemon = await Daemon(tmp_path, SETTINGS).start()
+    assert "ip saddr 192.0.2.1 drop" in rules(table)
+    nft.run(f"flush chain inet {table} user")
+    await daemon.close()
+    assert table not in nft.run("list tables")
+
+
 def state() -> tuple[list[str], str]:
     with Netlink() as kernel:
         links = sorted(each.name for each in kernel.links())

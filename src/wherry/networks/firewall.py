@@ -83,12 +83,26 @@ class Firewall:
         await self.sync()
 
     async def remove(self) -> None:
-        """Take the table away (a daemon that gives up its networks)."""
+        """Take the table away (a daemon that gives up its networks).
+
+        Rules that somebody has put into the chain ``user`` are his: then the table stays, empty
+        of ours.
+        """
         async with self._lock:
             self._stop_repair()
             self._applied = None
             self._published.clear()
-            await self._quietly(lambda: self._nft.run(ruleset.remove(self.table)))
+            await self._quietly(self._remove)
+
+    def _remove(self) -> None:
+        try:
+            users = self._nft.run(f"list chain inet {self.table} user")
+        except WherryError:
+            return
+        if ruleset.has_rules(users):
+            self._nft.run(ruleset.rebuild(self.table, ruleset.elements((), ())))
+        else:
+            self._nft.run(ruleset.remove(self.table))
 
     def _wanted(self) -> ruleset.Elements:
         published = [each for entries in self._published.values() for each in entries]

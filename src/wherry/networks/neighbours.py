@@ -5,7 +5,7 @@ host whose iptables FORWARD policy is drop (Docker beside us, ufw) would so cut 
 containers, and with br_netfilter even from each other. Nothing of such a firewall is changed or
 removed; where, and only where, the policy is drop, two rules are appended behind all of its own:
 packets from and to our bridges (an interface group) are left to our table. Whatever its rules
-say comes first. ``docs/networks.md`` has the whole of it.
+say comes first. ``docs/guide/networks.md`` has the whole of it.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ run of published ports is one, however long. So a change is a few ``add element`
 element`` lines in one transaction and costs the same with one network or a thousand, and a
 packet's way through the rules does not grow with their number.
 
-The rules are described in ``docs/networks.md``; the chain ``user`` is never flushed by us.
+The rules are described in ``docs/guide/networks.md``; the chain ``user`` is never flushed by us.
 """
 
 from __future__ import annotations
@@ -245,6 +245,13 @@ def change(table: str, old: Elements, new: Elements) -> str:
         if come:
             text += _lines("add", table, name, come)
     return text
+
+
+def has_rules(listed: str) -> bool:
+    """Whether nft's listing of one chain without hook shows any rule."""
+    lines = [each.strip() for each in listed.splitlines()]
+    inside = lines[2:-2]
+    return any(inside)
 
 
 def remove(table: str) -> str:

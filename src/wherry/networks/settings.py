@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from wherry.errors import Invalid
+from wherry.errors import Invalid, NotImplementedYet
 from wherry.networks import ipam
 from wherry.networks.values import Subnet
 
@@ -32,8 +32,6 @@ class NetworkSettings:
     dns: tuple[str, ...] = ()
     dns_search: tuple[str, ...] = ()
     dns_options: tuple[str, ...] = ()
-    host_firewall: bool = False
-    """Published ports obey the host's INPUT rules."""
     gateway: str = ""
 
     @classmethod
@@ -42,6 +40,11 @@ class NetworkSettings:
         firewall = str(values.get("firewall") or "docker")
         if firewall not in ("docker", "host"):
             raise Invalid(f"invalid --firewall {firewall!r}: docker or host")
+        if firewall == "host":
+            raise NotImplementedYet(
+                "--firewall host: not implemented by this version of Wherry; published ports "
+                "can be bound to an address, or closed in the table's chain 'user'"
+            )
         binding = str(values.get("ip") or "")
         if binding:
             try:
@@ -62,7 +65,6 @@ class NetworkSettings:
             dns=tuple(str(each) for each in values.get("dns") or ()),
             dns_search=tuple(str(each) for each in values.get("dns_search") or ()),
             dns_options=tuple(str(each) for each in values.get("dns_opts") or ()),
-            host_firewall=firewall == "host",
             gateway=str(values.get("default_gateway") or ""),
         )
 
