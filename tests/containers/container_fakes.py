@@ -229,6 +229,9 @@ class FakeRuntime:
     async def pause(self, container_id: str, runtime: str = "") -> None:
         self.boxes[container_id].frozen = True
 
+    async def is_paused(self, container_id: str) -> bool:
+        return container_id in self.boxes and self.boxes[container_id].frozen
+
     async def resume(self, container_id: str, runtime: str = "") -> None:
         self.boxes[container_id].frozen = False
 

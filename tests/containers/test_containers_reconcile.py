@@ -24,6 +24,15 @@ async def test_running_and_paused_are_adopted(world: World) -> None:
     assert world.state(one)["ExitCode"] == 143
 
 
+async def test_a_pause_that_was_not_recorded(world: World) -> None:
+    one = await world.run("sleep")
+    two = await world.run("sleep")
+    await world.engine.pause(two)
+    world.runtime.boxes[one].frozen, world.runtime.boxes[two].frozen = True, False
+    await world.again()
+    assert [world.state(each)["Status"] for each in (one, two)] == ["paused", "running"]
+
+
 async def test_an_exit_while_away_keeps_its_code_and_time(world: World) -> None:
     container = await world.run("sleep")
     await world.engine.shutdown()

@@ -99,6 +99,18 @@ async def test_logs_tail_and_streams(world: World) -> None:
         world.engine.logs("nobody", LogOptions())
 
 
+async def test_pieces_of_a_line_are_joined(world: World) -> None:
+    container = await world.run("sleep")
+    box = world.runtime.boxes[container]
+    for stream, data in ((1, b"one "), (2, b"other\n"), (1, b"line\n"), (1, b"open")):
+        box.output(stream, data)
+    assert await collect(world, container, LogOptions()) == [b"other\n", b"one line\n", b"open"]
+    box.output(1, b"x" * 20000)
+    box.output(1, b"y")
+    lines = await collect(world, container, LogOptions(tail=1))
+    assert [len(line) for line in lines] == [20004, 1]
+
+
 async def test_logs_follow_to_the_end(world: World) -> None:
     container = await world.run("sleep")
     box = world.runtime.boxes[container]

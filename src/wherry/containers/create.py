@@ -20,7 +20,6 @@ from wherry.containers.book import Book
 from wherry.containers.facts import HostFacts
 from wherry.containers.ports import MountRequest, Networking, Volumes
 from wherry.containers.record import ImageUse, Record, network_request
-from wherry.containers.rotate import limits_of
 from wherry.containers.storage import storage_error
 from wherry.errors import Invalid
 from wherry.images.service import Image, Images
@@ -82,7 +81,6 @@ class Creator:
         if config.stop_signal:
             signals.parse(config.stop_signal)
         defaults.check_policy(host)
-        limits_of(host.log_config)
         defaults.check_modes(host, config, sorted(facts.runtimes))
         warnings = defaults.check_resources(host, facts)
         hostfiles.parse_extra_hosts(host.extra_hosts or (), facts.host_gateway)

@@ -19,7 +19,6 @@ from wherry.containers.names import validate
 from wherry.containers.ports import EventSink, Networking, Volumes
 from wherry.containers.reconcile import Reconciler
 from wherry.containers.remove import Remover
-from wherry.containers.rotate import Rotation
 from wherry.containers.rotation import Rotator
 from wherry.containers.service import (
     AttachOptions,
@@ -103,8 +102,7 @@ class ContainerEngine:
         self._supervisor.bind(self._again, self._starter.start, self._gone)
         self._remover.on_remove.append(self._execs.forget)
         self._health = HealthChecks(book, paths, runtime, specs)
-        self._rotation = Rotation(book, paths, runtime)
-        self._supervisor.on_start += [self._health.begin, self._rotation.begin]
+        self._supervisor.on_start.append(self._health.begin)
         self._supervisor.on_end.append(self._health.end)
         self._supervisor.on_start.append(self._rotator.begin)
         self._supervisor.on_end.append(self._rotator.end)
@@ -368,7 +366,6 @@ class ContainerEngine:
 
     async def shutdown(self) -> None:
         self._health.close()
-        self._rotation.close()
         self._rotator.close()
         self._supervisor.close()
         self._sessions.close()

@@ -14,7 +14,34 @@ from wherry.containers.transitions import has_process
 from wherry.errors import Internal, NotImplementedYet
 from wherry.runtime import logfile
 from wherry.runtime.logfile import Selection
+from wherry.runtime.logline import Entry
 from wherry.store.paths import Paths
+
+_LONGEST = 16 << 10
+"""Bytes of one line at most, as Docker cuts them."""
+
+
+class Joiner:
+    """Puts the pieces of a line together again: the monitor cuts where its buffer ends."""
+
+    def __init__(self, attributes: str = "") -> None:
+        self._attributes = attributes
+        self._open: dict[int, LogLine] = {}
+
+    def add(self, entry: Entry) -> LogLine | None:
+        """The line that ``entry`` completes; None while it goes on."""
+        begun = self._open.pop(entry.stream, None)
+        data = entry.data if begun is None else begun.data + entry.data
+        timestamp = entry.timestamp if begun is None else begun.timestamp
+        line = LogLine(entry.stream, data, timestamp, self._attributes)
+        if data.endswith(b"\n") or len(data) >= _LONGEST:
+            return line
+        self._open[entry.stream] = line
+        return None
+
+    def rest(self) -> list[LogLine]:
+        """Lines without an end, when nothing more comes."""
+        return list(self._open.values())
 
 
 class Logs:
@@ -48,9 +75,14 @@ class Logs:
         """Until ``over`` is set, and everything logged by then has been read."""
         try:
             entries = logfile.follow(self._paths.container(live.id).log, selection, over)
+            joiner = Joiner(attributes)
             async with aclosing(entries):
                 async for entry in entries:
-                    yield LogLine(entry.stream, entry.data, entry.timestamp, attributes)
+                    line = joiner.add(entry)
+                    if line is not None:
+                        yield line
+            for line in joiner.rest():
+                yield line
         except OSError as error:
             raise _unreadable(live, error) from error
 

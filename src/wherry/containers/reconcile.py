@@ -131,6 +131,7 @@ class Reconciler:
                         monitor_start=found.monitor_start,
                     ),
                 )
+            await self._thaw_or_freeze(live)
             self._supervisor.watch(live)
             return
         end = await self._runtime.exit_record(live.id, place.exit_dir)
@@ -138,6 +139,14 @@ class Reconciler:
             end = Exit(255, time.time(), error="the end was not seen: the host or monitor died")
         live.stopping = record.stopped_by_user
         self._supervisor.ended(live, end, at_boot=True)
+
+    async def _thaw_or_freeze(self, live: Live) -> None:
+        """A pause or its end that was under way when the daemon ended: the kernel knows."""
+        frozen = await self._runtime.is_paused(live.id)
+        if frozen and live.record.status is Status.RUNNING:
+            self._book.step(live, Event.PAUSE)
+        elif not frozen and live.record.status is Status.PAUSED:
+            self._book.step(live, Event.UNPAUSE)
 
     async def _rest(self, live: Live) -> None:
         """A container at rest: undo a half start, then auto-removal or restart policy."""

@@ -132,6 +132,9 @@ class Stopper:
         self._book.publish(live.record, "kill", signal=str(number))
         if thaw and live.record.status is Status.PAUSED:
             await self._thaw(live)
+        elif number == system_signal.SIGKILL and await self._runtime.is_paused(live.id):
+            # A pause that went wrong half way: a frozen process does not hear of the signal.
+            await self._runtime.resume(live.id, live.record.host_config.runtime or "")
 
     def _exit_of(self, live: Live) -> asyncio.Future[tuple[int, str]]:
         ended: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()

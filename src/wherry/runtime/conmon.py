@@ -290,6 +290,11 @@ class ConmonRuntime:
     async def resume(self, container_id: str, runtime: str = "") -> None:
         await self._must(container_id, runtime, "resume")
 
+    async def is_paused(self, container_id: str) -> bool:
+        bundle = files.find_note(self._tools.state_root, container_id)
+        note = files.read_note(bundle) if bundle is not None else None
+        return note is not None and bool(note.cgroup) and cgroups.is_frozen(note.cgroup)
+
     async def _must(self, container_id: str, runtime: str, *words: str) -> None:
         path = self._runtime_by_id(container_id, runtime)
         done = await self._call(path, words[0], *words[1:], container_id)

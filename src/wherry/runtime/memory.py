@@ -301,6 +301,10 @@ class MemoryRuntime:
     async def pause(self, container_id: str, runtime: str = "") -> None:
         self._process(container_id).paused = True
 
+    async def is_paused(self, container_id: str) -> bool:
+        process = self._containers.get(container_id)
+        return process is not None and process.paused
+
     async def resume(self, container_id: str, runtime: str = "") -> None:
         self._process(container_id).paused = False
 

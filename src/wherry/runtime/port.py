@@ -130,6 +130,9 @@ class Runtime(Protocol):
 
     async def resume(self, container_id: str, runtime: str = "") -> None: ...
 
+    async def is_paused(self, container_id: str) -> bool:
+        """Whether it is frozen now; False for what is not there."""
+
     async def delete(self, container_id: str, bundle: Path, runtime: str = "") -> None:
         """Remove what the runtime keeps (cgroup, state, run directory); kills what remains.
 
