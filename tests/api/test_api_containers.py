@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+from collections.abc import AsyncIterator
 from urllib.parse import quote
 
 import pytest
@@ -291,3 +293,30 @@ async def test_rest_of_the_life_cycle(service: Service, containers: FakeContaine
     assert json.loads(top.body) == {"Titles": ["PID"], "Processes": [["1"]]}
     changes = await service.ask("GET", "/containers/c1/changes")
     assert json.loads(changes.body) == [{"Path": "/a", "Kind": 1}]
+
+
+async def test_a_reply_that_breaks_midway_is_cut(
+    service: Service, containers: FakeContainers
+) -> None:
+    """The client must see that the stream is not whole: no last chunk, the connection ends."""
+
+    async def lines(ref: str, options: LogOptions) -> AsyncIterator[LogLine]:
+        yield LogLine(1, b"one\n", "T")
+        await asyncio.sleep(0)
+        raise Internal("the log is broken")
+
+    containers.logs = lines  # type: ignore[method-assign]
+    reader, writer = await service.send("GET", "/containers/c1/logs?stdout=1")
+    async with closing(writer), asyncio.timeout(5):
+        assert (await read_head(reader))[0] == 200
+        with contextlib.suppress(ConnectionError):
+            assert not (await reader.read()).endswith(b"0\r\n\r\n")
+
+
+async def test_many_log_lines_come_whole_and_in_order(
+    service: Service, containers: FakeContainers
+) -> None:
+    containers.terminal = True
+    containers.lines = [LogLine(1, b"line %d\n" % number, "T") for number in range(20_000)]
+    reply = await service.ask("GET", "/containers/c1/logs?stdout=1")
+    assert reply.body == b"".join(line.data for line in containers.lines)

@@ -17,7 +17,7 @@ from aiohttp import web
 
 from wherry import __version__
 from wherry.api.connection import Connection
-from wherry.api.replies import empty, error_reply
+from wherry.api.replies import Ended, empty, error_reply
 from wherry.api.routing import Call, Router
 from wherry.errors import Invalid, NotFound
 from wherry.linux.tasks import spawn
@@ -86,11 +86,11 @@ class Application:
         except asyncio.CancelledError:
             raise
         except ConnectionError:
-            raise
+            return _abandoned(request)
         except Exception as error:
             if request.writer.output_size > 0:
                 _log.warning("%s %s failed midway: %s", request.method, request.path, error)
-                raise ConnectionResetError("the reply had begun") from error
+                return _abandoned(request)
             response = error_reply(error)
         if isinstance(request.protocol, Connection) and response.status != 101:
             request.protocol.decline()
@@ -113,6 +113,13 @@ class Application:
         if route.streams or request.method in ("GET", "HEAD"):
             return await route.handler(call)
         return await asyncio.shield(spawn(_run(route.handler(call)), name=f"api {path}"))
+
+
+def _abandoned(request: web.BaseRequest) -> web.StreamResponse:
+    """The client has gone, or must see that its reply is not whole: cut the connection."""
+    if request.transport is not None:
+        request.transport.abort()
+    return Ended()
 
 
 async def _run(handler: Any) -> web.StreamResponse:

@@ -10,7 +10,7 @@ import msgspec
 from aiohttp import web
 
 from wherry.api.hijack import stream_type
-from wherry.api.replies import empty, json_reply
+from wherry.api.replies import Batch, empty, json_reply
 from wherry.api.routing import Call, Router
 from wherry.containers.service import Containers, LogOptions
 from wherry.errors import Invalid
@@ -211,13 +211,15 @@ class ContainerRoutes:
         response = web.StreamResponse(headers={"Content-Type": stream_type(call.version, tty)})
         await response.prepare(call.request)
         with contextlib.suppress(ConnectionError):
+            batch = Batch(response)
             async for line in lines:
                 data = line.data
                 if options.details:
                     data = line.details.encode() + b" " + data
                 if options.timestamps:
                     data = line.timestamp.encode() + b" " + data
-                await response.write(data if tty else frame(line.stream, data))
+                await batch.add(data if tty else frame(line.stream, data))
+            await batch.flush()
             await response.write_eof()
         return response
 

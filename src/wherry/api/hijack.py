@@ -152,20 +152,6 @@ def _hold_open(transport: asyncio.Transport, closing: Callable[[], bool]) -> boo
     return True
 
 
-class Hijacked(web.StreamResponse):
-    """What a handler returns after it took the connection: nothing is left to send."""
-
-    def __init__(self) -> None:
-        super().__init__(status=101)
-        self.force_close()
-
-    async def prepare(self, request: web.BaseRequest) -> None:
-        """The head was sent when the connection was taken."""
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        """The stream was ended by its own rules."""
-
-
 def take(request: web.BaseRequest, content_type: str, headers: dict[str, str]) -> Taken:
     """Send the head and take the connection over."""
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())

@@ -11,8 +11,8 @@ from aiohttp.http import WSMsgType
 from wherry.api.app import HEADERS
 from wherry.api.containers import dimensions
 from wherry.api.errors import status_of
-from wherry.api.hijack import Hijacked, outward, pump, stream_type, take
-from wherry.api.replies import empty, json_reply
+from wherry.api.hijack import outward, pump, stream_type, take
+from wherry.api.replies import Ended, empty, json_reply
 from wherry.api.routing import Call, Router
 from wherry.containers.service import AttachOptions, Containers, ExecRequest, Session
 from wherry.errors import Invalid
@@ -140,7 +140,7 @@ class StreamRoutes:
             data = message.encode() + b"\r\n"
             await client.write(data if tty else frame(STDERR, data))
             client.close()
-            return Hijacked()
+            return Ended()
         if session is None:
             return empty(200)
         return await _hijack(call, session)
@@ -194,7 +194,7 @@ async def _hijack(call: Call, session: Session) -> web.StreamResponse:
         await session.close()
         raise
     await pump(session, client)
-    return Hijacked()
+    return Ended()
 
 
 class _Raw:
