@@ -16,6 +16,7 @@ from wherry.containers.oci_specs import OciSpecs
 from wherry.containers.plain import PlainNetworking, PlainVolumes
 from wherry.containers.service import AttachOptions, ExecRequest, LogOptions, Session
 from wherry.images.engine import ImageEngine
+from wherry.linux import cgroups
 from wherry.linux import host as linux_host
 from wherry.linux.mounts import make_private_directory, read_mounts
 from wherry.linux.syscalls import LinuxSyscalls
@@ -101,6 +102,7 @@ class ContainerHost:
         for entry in reversed(read_mounts()):
             if entry.target.startswith(f"{self.root}/"):
                 self.calls.umount(entry.target, _MNT_DETACH)
+        cgroups.remove(f"/{self.root.name}")
         await asyncio.to_thread(shutil.rmtree, self.root)
 
     async def make(self, *cmd: str, name: str | None = None, **fields: Any) -> str:
