@@ -54,11 +54,11 @@ def test_one_container_port_may_choose_from_a_range() -> None:
 @pytest.mark.parametrize(
     ("key", "port", "host", "words"),
     [
-        ("http/tcp", "80", "", "'http'"),
+        ("http/tcp", "80", "", '"http"'),
         ("80/icmp", "80", "", "invalid proto: icmp"),
-        ("0/tcp", "80", "", "'0/tcp'"),
-        ("80/tcp", "99999", "", "'99999'"),
-        ("80/tcp", "90-80", "", "'90-80'"),
+        ("0/tcp", "80", "", '"0/tcp"'),
+        ("80/tcp", "99999", "", '"99999"'),
+        ("80/tcp", "90-80", "", '"90-80"'),
         ("80-82/tcp", "80-81", "", "80-82/tcp and 80-81"),
         ("80/tcp", "80", "nowhere", "nowhere"),
     ],

@@ -169,15 +169,15 @@ def check_address(subnets: Sequence[Subnet], text: str, taken: Collection[int]) 
     except ValueError as error:
         raise Invalid(f"invalid endpoint settings:\ninvalid IP address: {text}") from error
     family = [each for each in subnets if each.version == address.version]
+    if family and not any(each.asked for each in family):
+        raise Invalid(
+            "invalid endpoint settings:\nuser specified IP address is supported only when "
+            "connecting to networks with user configured subnets"
+        )
     subnet = next((each for each in family if address in each.network), None)
     if subnet is None:
         raise Invalid(
             f"invalid endpoint settings:\nno configured subnet contains IP address {text}"
-        )
-    if not subnet.asked:
-        raise Invalid(
-            "invalid endpoint settings:\nuser specified IP address is supported only when "
-            "connecting to networks with user configured subnets"
         )
     value = int(address)
     first, last = _bounds(subnet.network)

@@ -321,7 +321,8 @@ class NetworkManagement:
                 )
             member = self._service.member(sandbox, network)
             if member is None:
-                raise Forbidden(
+                # Docker answers 500 here, and clients go by it.
+                raise Internal(
                     f"container {sandbox.container_id} is not connected to network {network.name}"
                 )
             changed = msgspec.structs.replace(

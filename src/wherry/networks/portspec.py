@@ -36,11 +36,11 @@ def parse_range(text: str) -> tuple[int, int]:
     """``80`` or ``80-90`` to (first, last). ``Invalid`` names the text."""
     found = _PORT.fullmatch(text)
     if found is None:
-        raise Invalid(f"invalid port specification: {text!r}")
+        raise Invalid(f'invalid port specification: "{text}"')
     first = int(found[1])
     last = int(found[2] or first)
     if last < first or last > 65535:
-        raise Invalid(f"invalid port range: {text!r}")
+        raise Invalid(f'invalid port specification: "{text}"')
     return first, last
 
 
@@ -52,7 +52,7 @@ def parse_key(key: str) -> tuple[int, int, str]:
         raise Invalid(f"invalid proto: {protocol}")
     first, last = parse_range(ports)
     if not first:
-        raise Invalid(f"invalid port specification: {key!r}")
+        raise Invalid(f'invalid port specification: "{key}"')
     return first, last, protocol
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -82,6 +83,10 @@ def endpoint(
     }
 
 
+def _sandbox_id(sandbox: Sandbox) -> str:
+    return hashlib.sha256(f"sandbox {sandbox.container_id}".encode()).hexdigest()
+
+
 def settings(
     sandbox: Sandbox | None,
     networks: Mapping[str, Mapping[str, Any]],
@@ -91,11 +96,11 @@ def settings(
 ) -> dict[str, Any]:
     """``NetworkSettings``. ``default``: the endpoint in the default bridge network, whose values
     are repeated at the top for old clients."""
-    running = bool(sandbox and sandbox.namespace)
+    running = bool(sandbox and sandbox.running)
     top = default or {}
     return {
         "Bridge": "",
-        "SandboxID": sandbox.container_id if sandbox and running else "",
+        "SandboxID": _sandbox_id(sandbox) if sandbox and running else "",
         "SandboxKey": key if running else "",
         "Ports": portspec.render(ports, sandbox.exposed) if sandbox and running else {},
         "HairpinMode": False,

@@ -90,6 +90,10 @@ class NetworkService:
             warnings.append("This daemon runs without a default bridge: network mode none is used.")
         bindings = host_config.port_bindings or {}
         portspec.wanted_ports(bindings, (), False)
+        if mode.startswith("container:") and (bindings or host_config.publish_all_ports):
+            raise Invalid(
+                "conflicting options: port publishing and the container type network mode"
+            )
         if mode == "host" and bindings:
             warnings.append("Published ports are discarded when using host network mode")
         main = planning.network_of_mode(mode)
@@ -518,7 +522,11 @@ class NetworkService:
             networks[network.name] = row
             if network.default_bridge:
                 default = row
-        key = self.spaces.path(sandbox.container_id) if rows else ""
+        key = ""
+        if rows:
+            key = self.spaces.path(sandbox.container_id)
+        elif sandbox.mode == "host":
+            key = self.spaces.path("default")
         return render.settings(sandbox, networks, key, sandbox.ports, default)
 
     def member(self, sandbox: Sandbox, network: Network) -> Membership | None:

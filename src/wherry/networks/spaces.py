@@ -36,6 +36,7 @@ class Spaces:
         for each in self._folder.iterdir():
             if each.is_symlink():
                 each.unlink(missing_ok=True)
+        os.symlink(f"/proc/{os.getpid()}/ns/net", self._folder / "default")
 
     def path(self, container_id: str) -> str:
         return str(self._folder / container_id[:32])
@@ -89,6 +90,8 @@ class Spaces:
     def close(self) -> None:
         """Let go of everything; containers keep their own."""
         self._closed = True
+        with contextlib.suppress(OSError):
+            os.unlink(self._folder / "default")
         for spaces in (*self._ready.values(), list(self._live.values())):
             for each in spaces:
                 each.close()
