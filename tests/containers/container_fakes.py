@@ -51,6 +51,9 @@ class FakeImages:
             return self.image
         raise NotFound(f"No such image: {name}")
 
+    async def prepare(self, image: Image) -> None:
+        pass
+
     def lower_dirs(self, image: Image) -> list[str]:
         return ["/layers/" + layer[7:] for layer in image.layers]
 

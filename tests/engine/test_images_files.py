@@ -143,6 +143,10 @@ async def test_a_multi_platform_index_is_kept_whole(host: Host) -> None:
         host.engine.get("multi:1", "linux/s390x")
     with pytest.raises(NotFound, match="not usable"):
         host.engine.lower_dirs(host.engine.get("multi:1", "linux/arm64"))
+    arm_image = host.engine.get("multi:1", "linux/arm64")
+    await host.engine.prepare(arm_image)
+    (lower,) = host.engine.lower_dirs(arm_image)
+    assert (Path(lower) / "etc/two").read_bytes() == b"second"
     held = members(await collected(host.engine.save(["multi:1"])))
     for blob in (index, arm, amd):
         assert held[f"blobs/sha256/{archives.sha(blob)[7:]}"] == blob

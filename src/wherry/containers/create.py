@@ -58,6 +58,7 @@ class Creator:
         if not request.image:
             raise Invalid("no image specified")
         image = self._images.get(request.image, platform)
+        await self._images.prepare(image)
         config = merge.merge_config(request, image.config.config)
         host, warnings = self._host_config(config, request)
         container_id = secrets.token_hex(32)

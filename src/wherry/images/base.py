@@ -7,9 +7,7 @@ as the host's package stays the same. Nothing is fetched.
 from __future__ import annotations
 
 import asyncio
-import io
 import os
-import tarfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ import msgspec
 
 from wherry.errors import Internal, NotFound
 from wherry.images.service import Image
+from wherry.images.worker import tarfmt, tarwrite
 from wherry.oci import platform as platforms
 from wherry.wire.durations import rfc3339
 
@@ -106,27 +105,25 @@ async def applets(busybox: Path) -> list[str]:
 
 def build_tar(binary: bytes, names: list[str], when: int) -> bytes:
     """The layer: ``when`` (seconds) is the time of every member."""
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
+    parts: list[bytes] = []
 
-        def add(name: str, mode: int, kind: bytes, data: bytes = b"", link: str = "") -> None:
-            member = tarfile.TarInfo(name)
-            member.mode, member.type, member.mtime = mode, kind, when
-            member.linkname, member.size = link, len(data)
-            tar.addfile(member, io.BytesIO(data))
+    def add(name: str, mode: int, kind: bytes, data: bytes = b"", link: str = "") -> None:
+        own = tarwrite.Attributes(mode=mode, mtime_ns=when * 1_000_000_000)
+        parts.append(tarwrite.member(name.encode(), kind, own, size=len(data), link=link.encode()))
+        parts.extend((data, tarwrite.padding(len(data))))
 
-        for name, mode in sorted(_FOLDERS):
-            add(name, mode, tarfile.DIRTYPE)
-        add("bin/busybox", 0o755, tarfile.REGTYPE, binary)
-        for name in names:
-            if name != "busybox":
-                add(f"bin/{name}", 0o755, tarfile.LNKTYPE, link="bin/busybox")
-        for name, text in sorted(_FILES.items()):
-            add(name, 0o644, tarfile.REGTYPE, text.encode())
-        for name, text in sorted(_PRIVATE.items()):
-            add(name, 0o640, tarfile.REGTYPE, text.encode())
-        add("usr/bin/env", 0o777, tarfile.SYMTYPE, link="/bin/env")
-    return out.getvalue()
+    for name, mode in sorted(_FOLDERS):
+        add(name + "/", mode, tarfmt.DIRECTORY)
+    add("bin/busybox", 0o755, tarfmt.REGULAR, binary)
+    for name in names:
+        if name != "busybox":
+            add(f"bin/{name}", 0o755, tarfmt.LINK, link="bin/busybox")
+    for name, text in sorted(_FILES.items()):
+        add(name, 0o644, tarfmt.REGULAR, text.encode())
+    for name, text in sorted(_PRIVATE.items()):
+        add(name, 0o640, tarfmt.REGULAR, text.encode())
+    add("usr/bin/env", 0o777, tarfmt.SYMLINK, link="/bin/env")
+    return b"".join([*parts, tarwrite.END])
 
 
 async def layer_stream(busybox: Path) -> tuple[int, bytes]:

@@ -20,6 +20,7 @@ from wherry.images.layers.store import LayerStore, layer_backends
 from wherry.images.load import Load
 from wherry.images.naming import Names
 from wherry.images.newimage import NewLayer, store_image
+from wherry.images.prepare import prepare
 from wherry.images.prune import Prune
 from wherry.images.remove import Remove
 from wherry.images.save import Save
@@ -60,6 +61,9 @@ class ImageEngine:
 
     def lower_dirs(self, image: Image) -> list[str]:
         return self._layers.lower_dirs(image.layers)
+
+    async def prepare(self, image: Image) -> None:
+        await prepare(self._paths, self._catalogue, image)
 
     def summaries(
         self,

@@ -51,6 +51,9 @@ class Images(Protocol):
     def lower_dirs(self, image: Image) -> list[str]:
         """Directories of the layers, topmost first, for overlayfs. [] for an empty image."""
 
+    async def prepare(self, image: Image) -> None:
+        """Make the layers usable that are not: those of an image for another platform."""
+
     def summaries(
         self, filters: Mapping[str, Sequence[str]], *, all: bool, shared_size: bool = False
     ) -> list[dict[str, Any]]:

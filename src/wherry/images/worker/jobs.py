@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from wherry.errors import Invalid
 from wherry.images import diff
 from wherry.images.worker import layer
 from wherry.images.worker.confine import confined, syncfs
@@ -102,8 +103,35 @@ def commit(
     return _one_layer(folder, tar, diff_id, known, backend)
 
 
+def prepare(
+    *, read: Read, say: Say, folder: Path, wanted: list[list[str]], backend: str
+) -> dict[str, Any]:
+    """Stored layers, (diff id, blob, path), made usable. The blobs stay where they are."""
+    made = []
+    inflated_blobs = {}
+    for index, (diff_id, blob, path) in enumerate(wanted):
+        tar, digest = layer.plain_tar(Path(path), folder / f"{index}.tar")
+        if not digest:
+            # The layer may take its tar over, and the blob must stay: a second name for it.
+            tar, digest = folder / f"{index}.tar", blob
+            os.link(path, tar)
+        if digest != diff_id:
+            raise Invalid(f'invalid diffID: expected "{diff_id}", got "{digest}"')
+        made.append(layer.make(tar, diff_id, folder / f"layer-{index}", backend))
+        tar.unlink(missing_ok=True)
+        inflated_blobs[blob] = diff_id
+    result: dict[str, Any] = {
+        "layers": [vars(each) for each in made],
+        "blobs": [],
+        "inflated": inflated_blobs,
+    }
+    _sync(result, folder)
+    return result
+
+
 JOBS: dict[str, Callable[..., dict[str, Any]]] = {
     "load": load,
     "import": import_,
     "commit": commit,
+    "prepare": prepare,
 }
