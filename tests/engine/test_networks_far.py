@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -21,12 +22,14 @@ from tests.engine.networks_host import (
     run,
 )
 
-from wherry.errors import Internal
+from wherry.errors import Internal, Invalid, NotFound, NotImplementedYet
 from wherry.linux import netlink, netns
 from wherry.linux.netlink import Netlink
+from wherry.networks.drivers import available
 from wherry.networks.settings import NetworkSettings
 from wherry.networks.values import GATEWAY_MODE_4, GATEWAY_MODE_6
-from wherry.wire.network import NetworkCreate
+from wherry.wire.container import EndpointSettings
+from wherry.wire.network import IPAM, IPAMPool, NetworkCreate
 
 pytestmark = pytest.mark.root
 
@@ -257,4 +260,85 @@ async def test_routed_networks_open_published_ports_only(daemon: Daemon, far: in
     finally:
         for each in echoes:
             each.close()
+        end(one)
+
+
+async def test_macvlan_puts_containers_beside_the_host(daemon: Daemon, far: int) -> None:
+    if not available("macvlan"):
+        pytest.skip("this kernel has no macvlan")
+    pool = IPAMPool(subnet="192.0.2.0/24", gateway=FAR4, ip_range="192.0.2.128/25")
+    await daemon.management.create(
+        NetworkCreate(
+            name="lan",
+            driver="macvlan",
+            ipam=IPAM(config=[pool]),
+            options={"parent": "uplink"},
+        )
+    )
+    one, two = await run(daemon, request("one", "lan")), await run(daemon, request("two", "lan"))
+    echo = Echo(one.fd, 7000, "one")
+    try:
+        address = one.network("lan")["IPAddress"]
+        assert address == "192.0.2.128"
+        assert two.inside(lambda: ask(address, 7000)) == "one 192.0.2.129"
+        assert inside(far, lambda: ask(address, 7000)) == f"one {FAR4}"
+    finally:
+        echo.close()
+        end(one, two)
+    for container_id in (one.id, two.id):
+        await daemon.service.detach(container_id)
+    tagged = NetworkCreate(name="tagged", driver="macvlan", options={"parent": "uplink.50"})
+    if not available("vlan"):
+        with pytest.raises(NotImplementedYet, match=r"VLAN interface uplink\.50 cannot be made"):
+            await daemon.management.create(tagged)
+        return
+    await daemon.management.create(tagged)
+    with Netlink() as kernel:
+        assert kernel.link("uplink.50") is not None
+        await daemon.management.remove("tagged")
+        assert kernel.link("uplink.50") is None
+
+
+async def test_drivers_that_cannot_work_here_say_so(daemon: Daemon) -> None:
+    with pytest.raises(Invalid, match="parent interface nothere was not found"):
+        await daemon.management.create(
+            NetworkCreate(name="lan", driver="macvlan", options={"parent": "nothere"})
+        )
+    if not available("ipvlan"):
+        with pytest.raises(NotImplementedYet, match="kernel has no ipvlan"):
+            await daemon.management.create(
+                NetworkCreate(name="lan", driver="ipvlan", options={"parent": "uplink"})
+            )
+    with pytest.raises(NotFound, match="network lan not found"):
+        daemon.management.inspect("lan")
+
+
+async def test_the_default_route_follows_priority_and_connections(daemon: Daemon) -> None:
+    for name in ("aaa", "bbb"):
+        await daemon.management.create(NetworkCreate(name=name))
+    wanted = request(
+        "one",
+        "aaa",
+        endpoints={"aaa": None, "bbb": EndpointSettings(gw_priority=5)},
+        ports={"7000/tcp": [("", "8080")]},
+    )
+    one = await run(daemon, wanted)
+    echo = Echo(one.fd, 7000, "one")
+
+    def gateway() -> str:
+        done = subprocess.run(["ip", "route"], capture_output=True, text=True, check=True)
+        return done.stdout.split()[2]
+
+    try:
+        assert one.inside(gateway) == one.network("bbb")["Gateway"]
+        assert ask("127.0.0.1", 8080).startswith("one ")
+        await daemon.management.disconnect("bbb", "one")
+        assert one.inside(gateway) == one.network("aaa")["Gateway"]
+        assert ask("127.0.0.1", 8080).startswith("one ")
+        await daemon.management.connect("bbb", "one", EndpointSettings(gw_priority=9))
+        again = daemon.service.settings(one.id)["Networks"]["bbb"]
+        assert one.inside(gateway) == again["Gateway"]
+        assert ask("127.0.0.1", 8080).startswith("one ")
+    finally:
+        echo.close()
         end(one)
