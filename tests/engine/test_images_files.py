@@ -16,7 +16,7 @@ import pytest
 from tests.engine import archives
 from tests.engine.images_host import Host, chunks
 
-from wherry.errors import Invalid, NotFound
+from wherry.errors import Exhausted, Invalid, NotFound
 
 pytestmark = pytest.mark.root
 
@@ -205,6 +205,31 @@ async def test_bad_archives_leave_nothing(host: Host, data: bytes, message: str)
         await load(host, data)
     assert host.engine.summaries({}, all=True) == []
     assert await host.leftovers() == []
+    assert host.stored() == ([], [])
+
+
+async def test_a_failure_at_the_very_end_leaves_nothing(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The layers are in the store already when naming fails."""
+
+    def fail(*arguments: object, **options: object) -> None:
+        raise Exhausted("no space left for the database")
+
+    monkeypatch.setattr("wherry.images.naming.Names.set", fail)
+    data = archives.docker_archive([ONE, TWO], ["app:1"])
+    with pytest.raises(Exhausted):
+        await load(host, data)
+    with pytest.raises(Exhausted):
+        await host.engine.import_(
+            chunks(ONE),
+            reference="made:1",
+            message="",
+            changes=[],
+            platform=None,
+            progress=silent,
+        )
+    assert host.engine.summaries({}, all=True) == []
     assert host.stored() == ([], [])
 
 

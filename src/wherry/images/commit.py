@@ -53,8 +53,9 @@ class Commit:
                 await adopt(catalogue, lease, result)
             layer = NewLayer(result["diff_id"], result["tar_size"]) if result["diff_id"] else None
             own = parent.config if parent else None
-            image_id, root = await make_image(
+            return await make_image(
                 catalogue,
+                self._names,
                 lease,
                 NewImage(
                     platform=platforms.normalise(own.os or "linux", own.architecture, own.variant)
@@ -68,9 +69,5 @@ class Commit:
                     created_by=created_by,
                     container=container_id,
                 ),
+                name,
             )
-            if parent is not None:
-                catalogue.tables.set_parent(image_id, parent.id)
-            if name is not None:
-                self._names.set(name, root)
-        return image_id

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
 from wherry.errors import NotImplementedYet
@@ -30,6 +32,8 @@ from wherry.oci import reference as references
 from wherry.store.database import Database
 from wherry.store.images import ImageTables
 from wherry.store.paths import Paths
+
+_log = logging.getLogger(__name__)
 
 
 class ImageEngine:
@@ -100,7 +104,8 @@ class ImageEngine:
     async def load(
         self, stream: AsyncIterator[bytes], progress: Progress, *, platform: str | None = None
     ) -> list[str]:
-        return await self._load.run(stream, progress, platform)
+        with self._whole():
+            return await self._load.run(stream, progress, platform)
 
     def save(self, names: Sequence[str], *, platform: str | None = None) -> AsyncIterator[bytes]:
         return self._save.stream(names, platform)
@@ -115,14 +120,15 @@ class ImageEngine:
         platform: str | None,
         progress: Progress,
     ) -> str:
-        return await self._import.run(
-            stream,
-            reference=reference,
-            message=message,
-            changes=changes,
-            platform=platform,
-            progress=progress,
-        )
+        with self._whole():
+            return await self._import.run(
+                stream,
+                reference=reference,
+                message=message,
+                changes=changes,
+                platform=platform,
+                progress=progress,
+            )
 
     async def commit(
         self,
@@ -136,19 +142,32 @@ class ImageEngine:
         created_by: str,
         container_id: str,
     ) -> str:
-        return await self._commit.run(
-            parent,
-            upper,
-            reference=reference,
-            config=config,
-            author=author,
-            comment=comment,
-            created_by=created_by,
-            container_id=container_id,
-        )
+        with self._whole():
+            return await self._commit.run(
+                parent,
+                upper,
+                reference=reference,
+                config=config,
+                author=author,
+                comment=comment,
+                created_by=created_by,
+                container_id=container_id,
+            )
 
     def diff(self, lower: Sequence[str], upper: str) -> list[tuple[str, int]]:
         return [(path, kind) for path, kind in changes(lower, upper)]
+
+    @contextlib.contextmanager
+    def _whole(self) -> Iterator[None]:
+        """What an operation had stored when it failed or was cancelled goes at once."""
+        try:
+            yield
+        except BaseException:
+            try:
+                self._collector.sweep()
+            except Exception as error:
+                _log.warning("what a failed operation left stays until the next sweep: %s", error)
+            raise
 
     # ---- upkeep
 
@@ -202,11 +221,9 @@ class ImageEngine:
                 await adopt(catalogue, lease, result)
             config = base.configuration(result["diff_id"], when)
             layer = NewLayer(result["diff_id"], result["tar_size"])
-            _, digest = await store_image(catalogue, lease, config, None, layer)
-            for name in base.NAMES:
-                reference = references.parse(name)
-                if catalogue.target_of(reference) is None:
-                    self._names.set(reference, digest)
+            free = [references.parse(name) for name in base.NAMES]
+            free = [each for each in free if catalogue.target_of(each) is None]
+            await store_image(catalogue, self._names, lease, config, free, None, layer)
         return self.get(base.NAMES[0])
 
     def disk_usage(self) -> dict[str, Any]:

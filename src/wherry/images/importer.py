@@ -56,8 +56,9 @@ class Import:
                 parameters = {"known": known, "backend": catalogue.layers.preferred}
                 result = await run_job("import", folder, parameters, stream=stream)
                 await adopt(catalogue, lease, result)
-            image_id, root = await make_image(
+            image_id = await make_image(
                 catalogue,
+                self._names,
                 lease,
                 NewImage(
                     platform=wanted,
@@ -65,9 +66,8 @@ class Import:
                     layer=NewLayer(result["diff_id"], result["tar_size"]),
                     comment=message or "Imported from -",
                 ),
+                name,
             )
             self._names.say("import", image_id, image_id)
-            if name is not None:
-                self._names.set(name, root)
         progress({"status": image_id})
         return image_id

@@ -82,11 +82,13 @@ class Load:
             manifest = docker_manifest(image["config"], image["config_size"], image["layers"])
             roots.append((await put_document(self._catalogue, lease, manifest), image["names"]))
         roots += [(root["digest"], root["names"]) for root in result["roots"]]
-        for digest, names in roots:
-            rows = keep_root(self._catalogue, digest)
-            if not rows:
-                raise Invalid(f"no image of {digest} is complete in the archive")
-            loaded += self._tag(digest, rows, names, progress)
+        # All images of the archive appear with their names at once, or none does.
+        with self._catalogue.tables.database.transaction():
+            for digest, names in roots:
+                rows = keep_root(self._catalogue, digest)
+                if not rows:
+                    raise Invalid(f"no image of {digest} is complete in the archive")
+                loaded += self._tag(digest, rows, names, progress)
         return loaded
 
     def _tag(

@@ -14,9 +14,11 @@ from wherry.images.adopt import keep_root, put_document
 from wherry.images.catalogue import Catalogue
 from wherry.images.content import Lease
 from wherry.images.load import docker_manifest
+from wherry.images.naming import Names
 from wherry.images.service import Image
 from wherry.oci.image import Manifest
 from wherry.oci.platform import Platform
+from wherry.oci.reference import Reference
 from wherry.wire.durations import rfc3339
 
 
@@ -98,25 +100,36 @@ def parent_layers(catalogue: Catalogue, parent: Image | None) -> list[Sequence[A
     return found
 
 
-async def make_image(catalogue: Catalogue, lease: Lease, new: NewImage) -> tuple[str, str]:
-    """Store configuration and manifest and keep them; returns (image id, root digest)."""
+async def make_image(
+    catalogue: Catalogue, names: Names, lease: Lease, new: NewImage, name: Reference | None
+) -> str:
+    """Store configuration and manifest, keep and name them; returns the image id."""
     config = document(new, rfc3339(time.time_ns()))
-    return await store_image(catalogue, lease, config, new.parent, new.layer)
+    wanted = [name] if name is not None else []
+    return await store_image(catalogue, names, lease, config, wanted, new.parent, new.layer)
 
 
 async def store_image(
     catalogue: Catalogue,
+    names: Names,
     lease: Lease,
     config: bytes,
+    wanted: Sequence[Reference],
     parent: Image | None,
     layer: NewLayer | None,
-) -> tuple[str, str]:
+) -> str:
+    """The image appears with its names and its parent at once, or not at all."""
     layers = parent_layers(catalogue, parent)
     if layer is not None:
         layers.append((layer.diff_id, layer.tar_size, ""))
-    config_digest = await put_document(catalogue, lease, config)
-    manifest = docker_manifest(config_digest, len(config), layers)
+    image_id = await put_document(catalogue, lease, config)
+    manifest = docker_manifest(image_id, len(config), layers)
     root = await put_document(catalogue, lease, manifest)
-    if not keep_root(catalogue, root):
-        raise Internal(f"the new image {config_digest} is not whole")
-    return config_digest, root
+    with catalogue.tables.database.transaction():
+        if not keep_root(catalogue, root):
+            raise Internal(f"the new image {image_id} is not whole")
+        if parent is not None:
+            catalogue.tables.set_parent(image_id, parent.id)
+        for name in wanted:
+            names.set(name, root)
+    return image_id
