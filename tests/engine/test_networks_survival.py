@@ -154,8 +154,12 @@ async def test_nothing_is_left_when_the_last_container_is_gone(tmp_path: Path) -
     assert state() != clean
     await daemon.service.detach(one.id)
     one.end()
+    resolver = daemon.service.names.process
+    assert resolver is not None
     await daemon.close()
     assert state() == clean
+    assert resolver.wait(5) == 0
+    assert not daemon.paths.resolver_socket.exists()
     with socket.socket() as sock:
         sock.bind(("0.0.0.0", 8080))
 

@@ -9,6 +9,7 @@ acknowledged.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 import json
 import logging
@@ -54,6 +55,8 @@ class Names:
         self._resolv_conf = resolv_conf
         self._socket: socket.socket | None = None
         self._views: dict[str, View] = {}
+        self._handed: set[str] = set()
+        """Containers whose sockets the resolver has."""
         self._lock = asyncio.Lock()
         self._reopen: Sockets | None = None
         self._pidfd: int | None = None
@@ -76,6 +79,8 @@ class Names:
         try:
             async with self._lock:
                 await self._send(message, [each.fileno() for each in sockets])
+                if sockets:
+                    self._handed.add(container_id)
         except BaseException:
             if known is None:
                 self._views.pop(container_id, None)
@@ -88,10 +93,13 @@ class Names:
 
     async def drop(self, container_id: str) -> None:
         """The container does not run any more; its sockets are closed."""
+        self._handed.discard(container_id)
         if self._views.pop(container_id, None) is None:
             return
         async with self._lock:
-            await self._send({"do": "drop", "id": container_id})
+            # One that is not there has nothing to drop.
+            with contextlib.suppress(Unavailable):
+                await self._send({"do": "drop", "id": container_id}, start=False)
 
     async def adopt(self, views: Mapping[str, View]) -> list[str]:
         """At daemon start: bring a resolver that went on to ``views``, without sockets.
@@ -102,6 +110,7 @@ class Names:
             return []
         async with self._lock:
             known = set((await self._send({"do": "list"})).get("ids", ()))
+            self._handed |= known & set(views)
             for container_id in known - set(views):
                 await self._send({"do": "drop", "id": container_id})
         for container_id in known & set(views):
@@ -132,7 +141,7 @@ class Names:
     ) -> dict[str, Any]:
         for attempt in (1, 2):
             try:
-                sock = await self._connected(start=start)
+                sock = await self._connected(start=start, about=message.get("id", ""))
                 return await self._exchange(sock, message, fds)
             except (OSError, EOFError) as error:
                 self._forget()
@@ -153,7 +162,8 @@ class Names:
             raise Internal(f"the name resolver refused: {found['error']}")
         return found
 
-    async def _connected(self, *, start: bool) -> socket.socket:
+    async def _connected(self, *, start: bool, about: str) -> socket.socket:
+        """``about``: the container that the message is about; it needs no restoring."""
         if self._socket is not None:
             return self._socket
         sock = self._dial()
@@ -162,7 +172,9 @@ class Names:
                 raise OSError("it does not run")
             await self._launch()
             sock = self._dial()
-            self._restore_later()
+            self._handed.clear()
+            if set(self._views) - {about}:
+                self._restore_later()
             if sock is None:
                 raise OSError("it did not start")
         self._socket = sock
@@ -229,6 +241,7 @@ class Names:
     def _ended(self) -> None:
         self._unwatch()
         self._forget()
+        self._handed.clear()
         if self.process is not None:
             self.process.poll()
         if self._views:
@@ -244,15 +257,25 @@ class Names:
     async def restore(self) -> None:
         """Open every container's sockets anew and hand them to a new resolver."""
         try:
-            for container_id, view in list(self._views.items()):
-                if self._reopen is None or container_id not in self._views:
-                    continue
+            for container_id in [each for each in self._views if each not in self._handed]:
                 try:
-                    await self.put(container_id, view, list(await self._reopen(container_id)))
+                    await self._restore(container_id)
                 except (OSError, WherryError) as error:
                     _log.error("names of container %s: %s", container_id, error)
         finally:
             self._restoring = False
+
+    async def _restore(self, container_id: str) -> None:
+        if self._reopen is None or container_id in self._handed:
+            return
+        sockets = list(await self._reopen(container_id))
+        view = self._views.get(container_id)
+        if view is None or self._closed:
+            # It ended meanwhile: its sockets would keep its namespace for ever.
+            for each in sockets:
+                each.close()
+            return
+        await self.put(container_id, view, sockets)
 
     def _forget(self) -> None:
         if self._socket is not None:
