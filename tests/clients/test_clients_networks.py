@@ -94,7 +94,7 @@ def test_connect_and_disconnect(cli: Cli) -> None:
     [
         (("network", "create", "bridge"), "operation is not permitted on predefined bridge"),
         (("network", "rm", "bridge"), "bridge is a pre-defined network and cannot be removed"),
-        (("network", "rm", "nothere"), "network nothere not found"),
+        (("network", "rm", "nothere"), "nothere"),
         (("network", "create", "--subnet", "10.1.1.1/24", "bad"), "10.1.1."),
         (("network", "create", "-d", "nodriver", "bad"), "nodriver"),
         (("network", "ls", "-f", "nofilter=1"), "nofilter"),
