@@ -3,9 +3,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from aiohttp import web
 
-from wherry.api.images import for_version, platform
-from wherry.errors import Invalid
+from wherry.api.images import fetch, for_version, platform
+from wherry.errors import Invalid, Unavailable
 
 
 @pytest.mark.parametrize(
@@ -26,6 +27,35 @@ def test_platforms_in_both_forms(text: str | None, want: str | None) -> None:
 def test_a_malformed_platform_is_refused(text: str) -> None:
     with pytest.raises(Invalid):
         platform(text)
+
+
+async def test_an_import_from_an_address() -> None:
+    """The body comes as it is, compressed or not; what the server refuses is said."""
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        if request.path != "/root.tar.gz":
+            return web.Response(status=404)
+        return web.Response(body=b"packed", headers={"Content-Encoding": "gzip"})
+
+    runner = web.ServerRunner(web.Server(answer))
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        assert site._server is not None
+        port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
+        said: list[dict[str, str]] = []
+        address = f"127.0.0.1:{port}/root.tar.gz"
+        assert [chunk async for chunk in fetch(address, said.append)] == [b"packed"]
+        assert said == [{"status": f"Downloading from http://{address}"}]
+        with pytest.raises(Unavailable, match="got HTTP status code >= 400: 404"):
+            async for _ in fetch(f"http://127.0.0.1:{port}/none", said.append):
+                pass
+    finally:
+        await runner.cleanup()
+    with pytest.raises(Unavailable, match=f"cannot download http://{address}"):
+        async for _ in fetch(address, said.append):
+            pass
 
 
 def test_each_version_has_its_fields() -> None:

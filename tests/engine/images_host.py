@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 from wherry.images.engine import ImageEngine
+from wherry.images.layers.directory import DirectoryBackend
+from wherry.images.layers.port import LayerBackend
 from wherry.store.database import Database
 from wherry.store.paths import Paths
 
@@ -30,7 +32,9 @@ class Recorder:
 class Host:
     """One engine; ``reopen`` is a daemon's restart."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, unpack: bool = False) -> None:
+        """``unpack``: as on a kernel that cannot mount layers."""
+        self._unpack = unpack
         self.paths = Paths(root / "data", root / "run")
         self.paths.data.mkdir(mode=0o700, exist_ok=True)
         self.recorder = Recorder()
@@ -38,7 +42,10 @@ class Host:
 
     def open(self) -> None:
         self.database = Database(self.paths.database)
-        self.engine = ImageEngine(self.database, self.paths, self.recorder, self.recorder)
+        backends: list[LayerBackend] | None = [DirectoryBackend()] if self._unpack else None
+        self.engine = ImageEngine(
+            self.database, self.paths, self.recorder, self.recorder, backends=backends
+        )
 
     def reopen(self) -> None:
         """As after a daemon's death: nothing is closed in order but the database."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import json
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -16,7 +18,9 @@ import pytest
 from tests.engine import archives
 from tests.engine.images_host import Host, chunks
 
-from wherry.errors import Exhausted, Invalid, NotFound
+from wherry.errors import Exhausted, Internal, Invalid, NotFound
+from wherry.linux.syscalls import LinuxSyscalls
+from wherry.linux.tasks import spawn
 
 pytestmark = pytest.mark.root
 
@@ -24,9 +28,9 @@ ONE = archives.files({"etc/": b"", "etc/one": b"first", "data": b"x" * 5000})
 TWO = archives.files({"etc/two": b"second", "etc/.wh.one": b""})
 
 
-@pytest.fixture
-def host(tmp_path: Path) -> Iterator[Host]:
-    made = Host(tmp_path)
+@pytest.fixture(params=["mounted", "unpacked"])
+def host(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Host]:
+    made = Host(tmp_path, unpack=request.param == "unpacked")
     yield made
     made.close()
 
@@ -320,3 +324,67 @@ async def test_a_restart_finds_everything_again(host: Host) -> None:
     assert host.engine.get("app:1") == image
     (lower,) = host.engine.lower_dirs(image)
     assert (Path(lower) / "etc/one").read_bytes() == b"first"
+
+
+async def test_a_layer_unmounted_from_outside_is_mounted_again(tmp_path: Path) -> None:
+    host = Host(tmp_path)
+    try:
+        await load(host, archives.docker_archive([ONE], ["app:1"]))
+        (lower,) = host.engine.lower_dirs(host.engine.get("app:1"))
+        LinuxSyscalls().umount(lower)
+        (again,) = host.engine.lower_dirs(host.engine.get("app:1"))
+        assert (Path(again) / "etc/one").read_bytes() == b"first"
+    finally:
+        host.close()
+
+
+async def test_a_helper_that_is_killed_leaves_nothing(host: Host) -> None:
+    data = archives.docker_archive([ONE, TWO], ["app:1"])
+    gate = asyncio.Event()
+
+    async def halves() -> AsyncIterator[bytes]:
+        yield data[: len(data) // 2]
+        await gate.wait()
+
+    task = spawn(host.engine.load(halves(), silent), name="load")
+    for pid in await started():
+        os.kill(pid, signal.SIGKILL)
+    with pytest.raises(Internal, match="ended without an answer"):
+        await task
+    assert host.stored() == ([], [])
+    assert await host.leftovers() == []
+
+
+async def test_a_client_that_leaves_takes_the_helper_along(host: Host) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        yield archives.docker_archive([ONE], ["app:1"])[:2000]
+        await asyncio.Event().wait()
+
+    task = spawn(host.engine.load(endless(), silent), name="load")
+    await started()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert children() == []
+    assert host.stored() == ([], [])
+    assert await host.leftovers() == []
+
+
+async def started() -> list[int]:
+    """The helpers, once there are any."""
+    for _ in range(1000):
+        if found := children():
+            return found
+        await asyncio.sleep(0.01)
+    raise AssertionError("no helper was started")
+
+
+def children() -> list[int]:
+    """Helper processes of this test process."""
+    found = []
+    for folder in Path("/proc/self/task").iterdir():
+        for pid in (folder / "children").read_text().split():
+            with contextlib.suppress(OSError):
+                if b"wherry.images.worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    found.append(int(pid))
+    return found

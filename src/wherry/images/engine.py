@@ -18,6 +18,7 @@ from wherry.images.diff import changes
 from wherry.images.gc import Collector
 from wherry.images.helper import job_folder, run_job
 from wherry.images.importer import Import
+from wherry.images.layers.port import LayerBackend
 from wherry.images.layers.store import LayerStore, layer_backends
 from wherry.images.load import Load
 from wherry.images.naming import Names
@@ -40,12 +41,19 @@ class ImageEngine:
     """Implements ``images.service.Images``."""
 
     def __init__(
-        self, database: Database, paths: Paths, events: EventSink, users: ImageUsers
+        self,
+        database: Database,
+        paths: Paths,
+        events: EventSink,
+        users: ImageUsers,
+        *,
+        backends: Sequence[LayerBackend] | None = None,
     ) -> None:
+        """``backends`` of the layer store, best first; None: what this host can use."""
         self._paths = paths
         self._users = users
         tables = ImageTables(database)
-        self._layers = LayerStore(paths, tables, layer_backends(paths))
+        self._layers = LayerStore(paths, tables, backends or layer_backends(paths))
         content = ContentStore(paths, self._layers.tar)
         self._catalogue = Catalogue(tables, content, self._layers)
         self._names = Names(self._catalogue, events)

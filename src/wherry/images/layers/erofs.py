@@ -69,7 +69,12 @@ class ErofsBackend:
     def usable(self, folder: Path) -> str:
         target = self._paths.layer_mounts / folder.name
         if folder.name in self._mounted:
-            return str(target)
+            if os.path.ismount(target):
+                return str(target)
+            # Somebody unmounted it: an empty folder must never pass for a layer.
+            _log.warning("layers were unmounted from outside: mounting them again")
+            self._mounted.clear()
+            self._ready = False
         if not self._ready:
             # Mounts of an earlier daemon are dropped whole: containers have their own copies.
             remove_private_directory(self._calls, self._paths.layer_mounts)
