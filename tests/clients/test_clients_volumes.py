@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.support.clients import Cli
 from tests.support.engine import Engine
-from tests.support.images import BASE
+from tests.support.images import BASE, tar_of
 
 pytestmark = pytest.mark.root
 
@@ -187,3 +187,30 @@ def test_a_crash_keeps_data_and_references(own_engine: Engine) -> None:
     engine.remove_containers()
     assert engine.delete("/volumes/data").status == 204
     assert engine.delete("/volumes/idle").status == 204
+
+
+def test_a_mounted_image_stays(engine: Engine) -> None:
+    """What a container mounts of an image is there at its next start, whatever the names say."""
+    image = "/images/create?fromSrc=-&repo=tools&tag=1"
+    assert engine.upload(image, tar_of({"t/one": b"first"})).status == 200
+    old = engine.get("/images/tools:1/json").json["Id"]
+    mount = {"Type": "image", "Source": "tools:1", "Target": "/tools"}
+    name = engine.create("cat", "/tools/t/one", Mounts=[mount], NetworkMode="none")
+    refused = engine.delete("/images/tools:1")
+    assert refused.status == 409
+    assert f"container {name[:12]} is using its referenced image" in refused.message
+    everything = "%7B%22dangling%22%3A%5B%22false%22%5D%7D"
+    assert engine.post(f"/images/prune?filters={everything}").status == 200
+    assert engine.get("/images/tools:1/json").json["Id"] == old
+
+    assert engine.upload(image, tar_of({"t/one": b"second"})).status == 200
+    engine.crash_and_start()
+    assert engine.post("/images/prune").status == 200
+    assert engine.post(f"/containers/{name}/start").status == 204
+    assert engine.wait(name) == 0, engine.logs(name)
+    assert engine.logs(name) == b"first"
+
+    assert engine.delete(f"/containers/{name}").status == 204
+    assert engine.post("/images/prune").status == 200
+    assert engine.get(f"/images/{old}/json").status == 404
+    assert engine.delete("/images/tools:1").status == 200

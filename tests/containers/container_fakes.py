@@ -54,8 +54,8 @@ class FakeImages:
     async def prepare(self, image: Image) -> None:
         pass
 
-    def lower_dirs(self, image: Image) -> list[str]:
-        return ["/layers/" + layer[7:] for layer in image.layers]
+    def lower_dirs(self, layers: Sequence[str]) -> list[str]:
+        return ["/layers/" + layer[7:] for layer in layers]
 
     def summaries(
         self, filters: Mapping[str, Sequence[str]], *, all: bool, shared_size: bool = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -45,8 +45,15 @@ class House:
             PrivateMounts(self.calls),
             Silent(),
             lambda ref: [],
-            images=lambda reference: [str(self.upper), str(self.image)],
+            images=self,
         )
+
+    def resolve(self, reference: str) -> tuple[str, tuple[str, ...]]:
+        return f"sha256:{reference}", ("base", "top")
+
+    def lower_dirs(self, layers: Sequence[str]) -> list[str]:
+        assert list(layers) == ["base", "top"]
+        return [str(self.upper), str(self.image)]
 
     @property
     def root(self) -> RootView:

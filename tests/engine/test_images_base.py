@@ -30,7 +30,7 @@ async def test_the_base_is_made_once_and_can_be_stacked(
     assert image == again
     assert image.config.config is not None
     assert image.config.config["Cmd"] == ["sh"]
-    (lower,) = host.engine.lower_dirs(image)
+    (lower,) = host.engine.lower_dirs(image.layers)
     root = Path(lower)
     assert os.access(root / "bin/sh", os.X_OK)
     assert (root / "bin/sh").stat().st_ino == (root / "bin/busybox").stat().st_ino

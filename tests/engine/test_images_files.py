@@ -81,7 +81,7 @@ async def test_a_docker_archive_is_loaded(host: Host, zipped: bool, outer: str) 
     assert image.id == archives.sha(archives.config([ONE, TWO]))
     assert image.layers == (archives.sha(ONE), archives.sha(TWO))
     assert image.size == 5000 + len(b"first") + len(b"second")
-    top, base = host.engine.lower_dirs(image)
+    top, base = host.engine.lower_dirs(image.layers)
     assert (Path(base) / "etc/one").read_bytes() == b"first"
     whiteout = (Path(top) / "etc/one").lstat()
     assert (whiteout.st_rdev, whiteout.st_mode & 0o170000) == (0, 0o020000)
@@ -146,10 +146,10 @@ async def test_a_multi_platform_index_is_kept_whole(host: Host) -> None:
     with pytest.raises(NotFound, match="does not match the specified platform"):
         host.engine.get("multi:1", "linux/s390x")
     with pytest.raises(NotFound, match="not usable"):
-        host.engine.lower_dirs(host.engine.get("multi:1", "linux/arm64"))
+        host.engine.lower_dirs(host.engine.get("multi:1", "linux/arm64").layers)
     arm_image = host.engine.get("multi:1", "linux/arm64")
     await host.engine.prepare(arm_image)
-    (lower,) = host.engine.lower_dirs(arm_image)
+    (lower,) = host.engine.lower_dirs(arm_image.layers)
     assert (Path(lower) / "etc/two").read_bytes() == b"second"
     held = members(await collected(host.engine.save(["multi:1"])))
     for blob in (index, arm, amd):
@@ -322,7 +322,7 @@ async def test_a_restart_finds_everything_again(host: Host) -> None:
     host.reopen()
     await host.engine.reconcile()
     assert host.engine.get("app:1") == image
-    (lower,) = host.engine.lower_dirs(image)
+    (lower,) = host.engine.lower_dirs(image.layers)
     assert (Path(lower) / "etc/one").read_bytes() == b"first"
 
 
@@ -330,9 +330,9 @@ async def test_a_layer_unmounted_from_outside_is_mounted_again(tmp_path: Path) -
     host = Host(tmp_path)
     try:
         await load(host, archives.docker_archive([ONE], ["app:1"]))
-        (lower,) = host.engine.lower_dirs(host.engine.get("app:1"))
+        (lower,) = host.engine.lower_dirs(host.engine.get("app:1").layers)
         LinuxSyscalls().umount(lower)
-        (again,) = host.engine.lower_dirs(host.engine.get("app:1"))
+        (again,) = host.engine.lower_dirs(host.engine.get("app:1").layers)
         assert (Path(again) / "etc/one").read_bytes() == b"first"
     finally:
         host.close()

@@ -130,7 +130,7 @@ async def test_inspect_and_history(host: Host) -> None:
 async def test_removal_takes_everything(host: Host) -> None:
     image_id = await load(host, [ONE, TWO], "app:1")
     diff_ids = [archives.sha(ONE), archives.sha(TWO)]
-    host.engine.lower_dirs(host.engine.get("app:1"))
+    host.engine.lower_dirs(host.engine.get("app:1").layers)
     assert remove(host, "app:1") == [
         {"Untagged": "app:1"},
         {"Deleted": image_id},
@@ -151,7 +151,7 @@ async def test_shared_layers_stay(host: Host) -> None:
     image_id = await load(host, [ONE, TWO], "b:1")
     rows = remove(host, image_id[:19])
     assert rows[-1] == {"Deleted": chain_id([archives.sha(ONE), archives.sha(TWO)])}
-    (lower,) = host.engine.lower_dirs(host.engine.get("a:1"))
+    (lower,) = host.engine.lower_dirs(host.engine.get("a:1").layers)
     assert (Path(lower) / "etc/one").read_bytes() == b"first"
 
 
@@ -198,11 +198,11 @@ async def test_an_image_in_use(host: Host, running: bool) -> None:
     with pytest.raises(NotFound):
         host.engine.get(image_id)
     # The stopped container can still be started: its layers are there until it is gone.
-    (lower,) = host.engine.lower_dirs(image)
+    (lower,) = host.engine.lower_dirs(image.layers)
     assert (Path(lower) / "etc/one").read_bytes() == b"first"
     host.reopen()
     await host.engine.reconcile()
-    assert len(host.engine.lower_dirs(image)) == 1
+    assert len(host.engine.lower_dirs(image.layers)) == 1
     host.recorder.users.clear()
     await host.engine.prune({})
     assert host.stored() == ([], [])
@@ -298,7 +298,7 @@ CHANGES = [
 
 async def test_diff_and_commit(host: Host, upper: Path) -> None:
     parent = await load(host, [ONE], "base:1")
-    lower = host.engine.lower_dirs(host.engine.get("base:1"))
+    lower = host.engine.lower_dirs(host.engine.get("base:1").layers)
     assert host.engine.diff(lower, str(upper)) == CHANGES
 
     image_id = await commit(host, "base:1", upper, "made:1")
@@ -314,7 +314,7 @@ async def test_diff_and_commit(host: Host, upper: Path) -> None:
         (parent, "layer 0"),
     ]
 
-    top = Path(host.engine.lower_dirs(image)[0])
+    top = Path(host.engine.lower_dirs(image.layers)[0])
     names = sorted(str(each.relative_to(top)) for each in top.rglob("*"))
     assert names == sorted(path[1:] for path, _ in CHANGES)
     assert (top / "etc/keep").read_bytes() == b"changed"
@@ -387,7 +387,7 @@ async def test_a_link_put_in_place_of_a_folder_leads_nowhere(host: Host, tmp_pat
     folder.mkdir()
     os.symlink(secret, folder / "d")
     await commit(host, "base:1", folder, "made:1")
-    top = Path(host.engine.lower_dirs(host.engine.get("made:1"))[0])
+    top = Path(host.engine.lower_dirs(host.engine.get("made:1").layers)[0])
     assert [each.name for each in top.iterdir()] == ["d"]
     assert os.readlink(top / "d") == str(secret)
 

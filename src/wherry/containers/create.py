@@ -127,6 +127,9 @@ class Creator:
             points, warnings = await self._volumes.plan(
                 MountRequest(container_id, host, sorted(config.volumes or ()))
             )
+            # Removed meanwhile? From here to the row nothing else runs.
+            for image_id in (image.id, *(point.image for point in points if point.image)):
+                self._images.get(image_id)
             record = Record(
                 id=container_id,
                 name=name,

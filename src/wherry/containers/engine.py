@@ -353,7 +353,8 @@ class ContainerEngine:
         return [
             (live.id, counts_as_running(live.record.status))
             for live in self._book
-            if live.record.image.id == image_id
+            if image_id == live.record.image.id
+            or any(point.image == image_id for point in live.record.mount_points)
         ]
 
     def mount_points(self, ref: str) -> Sequence[MountPoint]:

@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wherry.containers.record import Record
-from wherry.images.service import Image, Images
-from wherry.oci.image import ImageConfig
+from wherry.images.service import Images
 from wherry.runtime import users
 from wherry.store.paths import Paths
 
@@ -33,12 +32,6 @@ def make_init_layer(root: Path) -> None:
         table.symlink_to("/proc/mounts")
 
 
-def image_of(record: Record) -> Image:
-    """The image as the container knows it, whatever its names say now."""
-    use = record.image
-    return Image(use.id, use.target, use.manifest, ImageConfig(os=use.os), use.layers, 0)
-
-
 def user_of(record: Record, lower: Sequence[str], upper: Path) -> tuple[int, int]:
     """Numeric user and group of the first process. ``Invalid`` for an unknown name."""
     user = users.resolve(
@@ -52,4 +45,4 @@ def user_of(record: Record, lower: Sequence[str], upper: Path) -> tuple[int, int
 
 def lower_dirs(paths: Paths, images: Images, record: Record) -> list[str]:
     """Directories for overlayfs, topmost first; never empty."""
-    return [str(paths.init_layer), *images.lower_dirs(image_of(record))]
+    return [str(paths.init_layer), *images.lower_dirs(record.image.layers)]

@@ -192,7 +192,7 @@ class Containers(Protocol):
         """{"running": n, "paused": n, "stopped": n}, for ``/info``."""
 
     def using(self, image_id: str) -> list[tuple[str, bool]]:
-        """(container id, running) of containers made from the image."""
+        """(container id, running) of containers made from the image, or mounting it."""
 
     async def reconcile(self) -> None:
         """Start-up: adopt what runs, record what ended, finish or undo what was interrupted."""

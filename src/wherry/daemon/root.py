@@ -59,6 +59,20 @@ class _Peers:
         return self.containers.mount_points(ref)
 
 
+class _MountedImages:
+    """Implements ``volumes.ports.ImageMounts``."""
+
+    def __init__(self, images: ImageEngine) -> None:
+        self._images = images
+
+    def resolve(self, reference: str) -> tuple[str, tuple[str, ...]]:
+        image = self._images.get(reference)
+        return image.id, image.layers
+
+    def lower_dirs(self, layers: Sequence[str]) -> list[str]:
+        return self._images.lower_dirs(layers)
+
+
 class WherryEngine:
     """The built services; implements ``daemon.process.Engine``."""
 
@@ -148,7 +162,7 @@ async def _build(
         PrivateMounts(calls, hide=hidden_mounts()),
         events,
         peers.mount_points,
-        images=lambda reference: images.lower_dirs(images.get(reference)),
+        images=_MountedImages(images),
         plugins=PluginFolder([paths.run / "plugins", *SOCKET_FOLDERS]),
     )
     containers = ContainerEngine(

@@ -71,8 +71,8 @@ class ImageEngine:
     def get(self, name: str, platform: str | None = None) -> Image:
         return self._catalogue.image(self._catalogue.find(name, platform).rows[0])
 
-    def lower_dirs(self, image: Image) -> list[str]:
-        return self._layers.lower_dirs(image.layers)
+    def lower_dirs(self, layers: Sequence[str]) -> list[str]:
+        return self._layers.lower_dirs(layers)
 
     async def prepare(self, image: Image) -> None:
         await prepare(self._paths, self._catalogue, image)

@@ -32,7 +32,7 @@ class ImageUsers(Protocol):
     """Who uses images; given to the service so that nothing in use is removed."""
 
     def using(self, image_id: str) -> list[tuple[str, bool]]:
-        """(container id, running) of the containers made from the image."""
+        """(container id, running) of the containers made from the image, or mounting it."""
 
 
 class EventSink(Protocol):
@@ -48,8 +48,8 @@ class Images(Protocol):
     def get(self, name: str, platform: str | None = None) -> Image:
         """By reference, id or unique id prefix. ``NotFound``: "No such image: NAME"."""
 
-    def lower_dirs(self, image: Image) -> list[str]:
-        """Directories of the layers, topmost first, for overlayfs. [] for an empty image."""
+    def lower_dirs(self, layers: Sequence[str]) -> list[str]:
+        """Directories of an image's ``layers``, topmost first, for overlayfs."""
 
     async def prepare(self, image: Image) -> None:
         """Make the layers usable that are not: those of an image for another platform."""

@@ -111,7 +111,7 @@ class ContainerVolumes:
             if wanted.driver:
                 self._service.drivers.get(wanted.driver)
         elif wanted.kind == "image":
-            self._host.check_image(wanted.source)
+            self._host.image_layers(wanted.source)
 
     def _check_name(self, name: str) -> None:
         if self._service.table.by_name(name) is None:
@@ -121,6 +121,8 @@ class ContainerVolumes:
                 raise Invalid(f"create {name}: {error.message}") from error
 
     async def _point(self, wanted: spec.Wanted, container_id: str, made: list[str]) -> MountPoint:
+        if wanted.kind == "image":
+            return points.of_image(wanted, *self._host.image_layers(wanted.source))
         if wanted.kind != "volume":
             return points.of_wanted(wanted)
         row, new = await self._service.ensure(

@@ -12,7 +12,6 @@ import errno
 import os
 from collections.abc import Collection
 from pathlib import Path
-from typing import Protocol
 
 from wherry.errors import Internal, Invalid, NotFound, NotImplementedYet
 from wherry.linux import idmap
@@ -25,27 +24,24 @@ from wherry.linux.syscalls import (
     Syscalls,
 )
 from wherry.store.paths import Paths
+from wherry.volumes.ports import ImageMounts
 from wherry.wire.mounts import MountPoint
 
 
-class ImageLayers(Protocol):
-    """What is needed of the images for ``--mount type=image``."""
-
-    def __call__(self, reference: str) -> list[str]:
-        """Layer directories, topmost first. Raises ``NotFound``."""
-
-
 class HostMounts:
-    def __init__(self, paths: Paths, calls: Syscalls, images: ImageLayers | None = None) -> None:
+    def __init__(self, paths: Paths, calls: Syscalls, images: ImageMounts | None = None) -> None:
         self._root = paths.mounts / ".volumes"
         self._calls = calls
         self._images = images
 
-    def check_image(self, reference: str) -> None:
-        """``NotFound`` when there is no such image."""
+    def image_layers(self, reference: str) -> tuple[str, tuple[str, ...]]:
+        """Id and layers of the image that the name means now; ``NotFound`` when there is none."""
+        return self._image_store().resolve(reference)
+
+    def _image_store(self) -> ImageMounts:
         if self._images is None:
             raise NotImplementedYet("mounts of type image: this daemon runs without images")
-        self._images(reference)
+        return self._images
 
     def _place(self, container_id: str, number: int, *, directory: bool = True) -> Path:
         folder = self._root / container_id
@@ -99,11 +95,13 @@ class HostMounts:
 
     async def image(self, container_id: str, number: int, point: MountPoint) -> str:
         """Mount an image's file system read-only and return where."""
-        if self._images is None:
-            raise NotImplementedYet("mounts of type image: this daemon runs without images")
-        layers = self._images(point.source)
+        # What was resolved at create: the name may mean another image, or none, by now.
+        store = self._image_store()
+        layers = point.extra.get("layers")
+        if layers is None:  # made before layers were kept
+            _, layers = store.resolve(point.source)
         place = self._place(container_id, number)
-        overlay = Overlay(layers, None, None, str(place))
+        overlay = Overlay(store.lower_dirs(layers), None, None, str(place))
         await asyncio.to_thread(mount_overlay, self._calls, overlay)
         subpath = point.extra.get("subpath")
         if not subpath:

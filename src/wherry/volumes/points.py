@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -31,7 +31,7 @@ def bind_options(
 
 
 def of_wanted(wanted: Wanted) -> MountPoint:
-    """A bind, tmpfs or image mount."""
+    """A bind or tmpfs mount."""
     extra: dict[str, Any] = {}
     if wanted.kind == "tmpfs":
         if not wanted.listed:
@@ -41,17 +41,6 @@ def of_wanted(wanted: Wanted) -> MountPoint:
             wanted.target,
             rw=not wanted.read_only,
             options=wanted.tmpfs_options,
-            extra=extra,
-        )
-    if wanted.kind == "image":
-        if wanted.subpath:
-            extra["subpath"] = wanted.subpath
-        return MountPoint(
-            "image",
-            wanted.target,
-            source=wanted.source,
-            rw=False,
-            options=bind_options(read_only=True),
             extra=extra,
         )
     if wanted.create_source:
@@ -71,6 +60,21 @@ def of_wanted(wanted: Wanted) -> MountPoint:
             non_recursive=wanted.non_recursive,
             recursion=wanted.read_only_recursion,
         ),
+        extra=extra,
+    )
+
+
+def of_image(wanted: Wanted, image_id: str, layers: Sequence[str]) -> MountPoint:
+    """An image's content, as the name meant it at create."""
+    extra: dict[str, Any] = {"image": image_id, "layers": list(layers)}
+    if wanted.subpath:
+        extra["subpath"] = wanted.subpath
+    return MountPoint(
+        "image",
+        wanted.target,
+        source=wanted.source,
+        rw=False,
+        options=bind_options(read_only=True),
         extra=extra,
     )
 

@@ -44,6 +44,16 @@ class Driver(Protocol):
         """``Status`` of inspect; None for none."""
 
 
+class ImageMounts(Protocol):
+    """What is needed of the images for ``--mount type=image``."""
+
+    def resolve(self, reference: str) -> tuple[str, tuple[str, ...]]:
+        """Id and layers (diff ids, base first) of an image. Raises ``NotFound``."""
+
+    def lower_dirs(self, layers: Sequence[str]) -> list[str]:
+        """Directories of the layers, topmost first. Raises ``NotFound``."""
+
+
 class Peers(Protocol):
     """Other containers, for ``--volumes-from``."""
 

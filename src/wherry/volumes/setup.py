@@ -9,9 +9,9 @@ from wherry.store.volumes import VolumeTable
 from wherry.volumes.archive import VolumeArchive
 from wherry.volumes.containers import ContainerVolumes
 from wherry.volumes.copyup import CopyUp
-from wherry.volumes.hostmounts import HostMounts, ImageLayers
+from wherry.volumes.hostmounts import HostMounts
 from wherry.volumes.local import LocalDriver
-from wherry.volumes.ports import Events, Peers
+from wherry.volumes.ports import Events, ImageMounts, Peers
 from wherry.volumes.registry import Drivers, Plugins
 from wherry.volumes.service import VolumeService
 
@@ -23,13 +23,13 @@ def build(
     events: Events,
     peers: Peers,
     *,
-    images: ImageLayers | None = None,
+    images: ImageMounts | None = None,
     plugins: Plugins | None = None,
 ) -> tuple[VolumeService, VolumeArchive, ContainerVolumes]:
     """The service and what goes beyond Docker, for the API, and the port for the life cycle.
 
-    ``peers``: mount points of a container by its reference; ``images``: layer directories of an
-    image by its reference, topmost first. Call ``ContainerVolumes.adopt`` at start-up, when
+    ``peers``: mount points of a container by its reference; ``images``: for
+    mounts of type image. Call ``ContainerVolumes.adopt`` at start-up, when
     it is known which containers exist and run.
     """
     local = LocalDriver(paths, private.calls)

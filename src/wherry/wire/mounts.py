@@ -35,7 +35,12 @@ class MountPoint:
     options: tuple[str, ...] = ()
     """Options for the OCI mount, e.g. ``rbind``, ``ro``, ``rslave``, ``size=64m``."""
     extra: Mapping[str, Any] = field(default_factory=dict)
-    """Driver's own notes: subpath, nocopy, anonymous, idmap ..."""
+    """Driver's own notes: subpath, nocopy, anonymous, idmap, image, layers ..."""
+
+    @property
+    def image(self) -> str:
+        """Id of the image that is mounted; "" for other types."""
+        return str(self.extra.get("image", ""))
 
 
 @dataclass(frozen=True)
