@@ -12,7 +12,7 @@ from wherry.containers import defaults, hostfiles, names
 from wherry.containers.facts import HostFacts
 from wherry.containers.health import Plan, judge, pause_before, plan_of
 from wherry.containers.look import select_processes
-from wherry.containers.merge import merge_config, merge_env, normal_port
+from wherry.containers.merge import check_health, merge_config, merge_env, normal_port
 from wherry.containers.record import Health, Probe
 from wherry.containers.update import merge_resources
 from wherry.containers.watch import next_delay
@@ -320,3 +320,16 @@ def test_rows_of_ps_are_cut_as_docker_does() -> None:
     assert select_processes(output, {7}) == (["UID", "PID", "CMD"], [["root", "7", "sleep 10 x"]])
     with pytest.raises(Invalid, match="Couldn't find PID field"):
         select_processes("USER CMD\n", {1})
+
+
+def test_what_follows_when_unhealthy() -> None:
+    config = HealthConfig(test=["CMD", "x"], on_unhealthy="restart")
+    plan = plan_of(config, None)
+    assert plan is not None
+    assert plan.on_unhealthy == "restart"
+    quiet = plan_of(HealthConfig(test=["CMD", "x"], on_unhealthy="none"), None)
+    assert quiet is not None
+    assert quiet.on_unhealthy == ""
+    check_health(config)
+    with pytest.raises(Invalid, match="OnUnhealthy in Healthcheck is 'reboot'"):
+        check_health(HealthConfig(on_unhealthy="reboot"))

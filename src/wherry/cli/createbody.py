@@ -83,6 +83,7 @@ def health_config(options: Options) -> Body | None:
         options.text("health-cmd") != ""
         or any(options.value(f"health-{name}") for name in durations)
         or options.number("health-retries") != 0
+        or options.text("on-unhealthy") != ""
     )
     if options.on("no-healthcheck"):
         if given:
@@ -95,8 +96,10 @@ def health_config(options: Options) -> Body | None:
             raise ValueError(f"--health-{name} cannot be negative")
     if options.number("health-retries") < 0:
         raise ValueError("--health-retries cannot be negative")
+    if options.text("on-unhealthy") not in ("", "none", "restart", "stop", "kill"):
+        raise ValueError("--on-unhealthy must be none, restart, stop or kill")
     command = options.text("health-cmd")
-    return {
+    health: Body = {
         "Test": ["CMD-SHELL", command] if command else None,
         "Interval": options.value("health-interval"),
         "Timeout": options.value("health-timeout"),
@@ -104,6 +107,9 @@ def health_config(options: Options) -> Body | None:
         "StartInterval": options.value("health-start-interval"),
         "Retries": options.number("health-retries"),
     }
+    if options.text("on-unhealthy"):
+        health["OnUnhealthy"] = options.text("on-unhealthy")
+    return health
 
 
 def _host(options: Options) -> Body:

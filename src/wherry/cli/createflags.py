@@ -70,6 +70,10 @@ HEALTH: tuple[Flag, ...] = (
         )
     ),
     number("health-retries", "Consecutive failures needed to report unhealthy"),
+    text(
+        "on-unhealthy",
+        'What to do when the container becomes unhealthy ("none", "restart", "stop", "kill")',
+    ),
     switch("no-healthcheck", "Disable any container-specified HEALTHCHECK"),
 )
 

@@ -101,7 +101,7 @@ class ContainerEngine:
         )
         self._supervisor.bind(self._again, self._starter.start, self._gone)
         self._remover.on_remove.append(self._execs.forget)
-        self._health = HealthChecks(book, paths, runtime, specs)
+        self._health = HealthChecks(book, paths, runtime, specs, self._unhealthy)
         self._supervisor.on_start.append(self._health.begin)
         self._supervisor.on_end.append(self._health.end)
         self._supervisor.on_start.append(self._rotator.begin)
@@ -110,6 +110,15 @@ class ContainerEngine:
 
     async def _again(self, live: Live) -> None:
         await self._starter.start(live, again=True)
+
+    async def _unhealthy(self, live: Live, action: str) -> None:
+        """``--on-unhealthy``; after ``kill`` the restart policy decides, after ``stop`` not."""
+        if action == "restart":
+            await self.restart(live.id)
+        elif action == "stop":
+            await self._stopper.stop(live, None, None)
+        else:
+            await self._stopper.strike(live)
 
     async def _gone(self, live: Live) -> None:
         await self._remover.remove(live, force=False, volumes=True)

@@ -24,7 +24,7 @@ from wherry.containers.record import Health, Probe, Record
 from wherry.containers.service import ExecRequest
 from wherry.containers.specs import Specs
 from wherry.containers.transitions import Status
-from wherry.errors import WherryError
+from wherry.errors import Conflict, NotFound, NotModified, WherryError
 from wherry.linux.tasks import spawn
 from wherry.runtime.port import AttachStream, ExecLaunch, Runtime
 from wherry.store.paths import Paths
@@ -48,6 +48,8 @@ class Plan:
     start_period: float
     start_interval: float
     retries: int
+    on_unhealthy: str = ""
+    """restart, stop, kill; "" for nothing."""
 
 
 def plan_of(config: HealthConfig | None, shell: list[str] | None) -> Plan | None:
@@ -65,6 +67,7 @@ def plan_of(config: HealthConfig | None, shell: list[str] | None) -> Plan | None
         start_period=config.start_period / _SECOND,
         start_interval=(config.start_interval or 5 * _SECOND) / _SECOND,
         retries=config.retries or 3,
+        on_unhealthy="" if config.on_unhealthy == "none" else config.on_unhealthy,
     )
 
 
@@ -89,18 +92,24 @@ def pause_before(health: Health, plan: Plan, age: float) -> float:
 
 
 class HealthChecks:
+    """``unhealthy`` does what ``on_unhealthy`` names; it is called outside the checking task, since
+    the end of the container cancels that."""
+
     def __init__(
         self,
         book: Book,
         paths: Paths,
         runtime: Runtime,
         specs: Specs,
+        unhealthy: Callable[[Live, str], Awaitable[None]],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._book = book
         self._paths = paths
         self._runtime = runtime
         self._specs = specs
+        self._unhealthy = unhealthy
+        self._acting: set[str] = set()
         self._sleep = sleep
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -136,6 +145,25 @@ class HealthChecks:
             if live.record.state.started_ns != record.state.started_ns:
                 return
             self._note(live, plan, probe)
+            # At every failure, not only at the change: the daemon may have been killed between
+            # the change and the deed.
+            health = live.record.state.health
+            if probe.exit_code and health and health.status == "unhealthy" and plan.on_unhealthy:
+                spawn(self._act(live, plan.on_unhealthy), name=f"unhealthy {live.id[:12]}")
+
+    async def _act(self, live: Live, action: str) -> None:
+        if live.id in self._acting:
+            return
+        self._acting.add(live.id)
+        try:
+            _log.info("container %s is unhealthy: %s", live.id[:12], action)
+            await self._unhealthy(live, action)
+        except (Conflict, NotFound, NotModified) as error:
+            _log.debug("container %s ended by itself meanwhile: %s", live.id[:12], error)
+        except WherryError as error:
+            _log.error("container %s is unhealthy, %s failed: %s", live.id[:12], action, error)
+        finally:
+            self._acting.discard(live.id)
 
     def _note(self, live: Live, plan: Plan, probe: Probe) -> None:
         state = live.record.state

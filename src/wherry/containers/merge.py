@@ -165,3 +165,8 @@ def check_health(health: HealthConfig | None) -> None:
             raise Invalid(f"{name} in Healthcheck cannot be less than 1ms")
     if health.retries < 0:
         raise Invalid("Retries in Healthcheck cannot be negative")
+    if health.on_unhealthy not in ("", "none", "restart", "stop", "kill"):
+        raise Invalid(
+            f"OnUnhealthy in Healthcheck is {health.on_unhealthy!r}: it must be none, restart, "
+            "stop or kill"
+        )

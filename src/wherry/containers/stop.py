@@ -84,6 +84,14 @@ class Stopper:
         if number == system_signal.SIGKILL:
             await self._expect_end(live, ended)
 
+    async def strike(self, live: Live) -> None:
+        """SIGKILL that is no user's wish: what follows is the restart policy's to say."""
+        async with live.lock:
+            if has_process(live.record.status):
+                ended = self._exit_of(live)
+                await self._signal(live, system_signal.SIGKILL, thaw=True)
+                await self._expect_end(live, ended)
+
     async def force(self, live: Live) -> None:
         """Kill for a removal, the lock held by the caller."""
         live.stopping = True

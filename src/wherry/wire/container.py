@@ -52,7 +52,10 @@ class Wire(msgspec.Struct, rename=pascal, kw_only=True):
 
 
 class HealthConfig(Wire):
-    """Durations in nanoseconds; 0 means inherit. ``test`` as Docker: NONE, CMD..., CMD-SHELL..."""
+    """Durations in nanoseconds; 0 means inherit. ``test`` as Docker: NONE, CMD..., CMD-SHELL...
+
+    ``on_unhealthy`` (beyond Docker): restart, stop, kill, none; "" means inherit, at last none.
+    """
 
     test: list[str] | None = None
     interval: int = 0
@@ -60,6 +63,7 @@ class HealthConfig(Wire):
     start_period: int = 0
     start_interval: int = 0
     retries: int = 0
+    on_unhealthy: str = ""
 
 
 class Config(Wire):
