@@ -54,6 +54,9 @@ def fill(host: HostConfig, facts: HostFacts) -> HostConfig:
         swap = memory * 2
     policy = host.restart_policy or RestartPolicy()
     log = host.log_config or LogConfig()
+    driver, log_options = log.type or facts.log_driver, log.config or {}
+    if driver == facts.log_driver:
+        log_options = {**facts.log_options, **log_options}
     privileged, oom = bool(host.privileged), host.oom_kill_disable
     masked = host.masked_paths
     readonly = host.readonly_paths
@@ -66,11 +69,12 @@ def fill(host: HostConfig, facts: HostFacts) -> HostConfig:
         restart_policy=RestartPolicy(
             name=policy.name or "no", maximum_retry_count=policy.maximum_retry_count or 0
         ),
-        log_config=LogConfig(type=log.type or facts.log_driver, config=log.config or {}),
+        log_config=LogConfig(type=driver, config=log_options),
         shm_size=host.shm_size or facts.shm_size,
-        ipc_mode=host.ipc_mode or "private",
+        ipc_mode=host.ipc_mode or facts.ipc_mode,
         cgroupns_mode=host.cgroupns_mode or _cgroupns(privileged, facts),
         runtime=host.runtime or facts.default_runtime,
+        security_opt=_security(host.security_opt, facts),
         console_size=host.console_size or [0, 0],
         oom_kill_disable=False if oom is None and facts.cgroup_version == 1 else oom,
         masked_paths=MASKED_PATHS if masked is None and not privileged else masked,
@@ -79,7 +83,17 @@ def fill(host: HostConfig, facts: HostFacts) -> HostConfig:
     return filled
 
 
+def _security(options: list[str] | None, facts: HostFacts) -> list[str] | None:
+    """With the daemon's ``no-new-privileges``, unless the container says otherwise."""
+    if not facts.no_new_privileges:
+        return options
+    said = any(each.startswith("no-new-privileges") for each in options or ())
+    return options if said else [*(options or ()), "no-new-privileges"]
+
+
 def _cgroupns(privileged: bool, facts: HostFacts) -> str:
+    if facts.cgroupns_mode and not privileged:
+        return facts.cgroupns_mode
     return "private" if facts.cgroup_version == 2 and not privileged else "host"
 
 

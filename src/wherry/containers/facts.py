@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 
@@ -13,7 +14,6 @@ class HostFacts:
     """Names a request may ask for; empty: not checked."""
     storage_driver: str = "overlay2"
     cgroup_version: int = 1
-    cgroup_parent: str = ""
     init_path: str = ""
     """Binary for ``--init`` (tini or catatonit); empty: this host has none."""
     memory_total: int = 0
@@ -22,8 +22,11 @@ class HostFacts:
     swap_accounting: bool = True
     host_gateway: str = ""
     """What ``host-gateway`` in ExtraHosts stands for."""
-    init_by_default: bool = False
     shm_size: int = 64 << 20
     log_driver: str = "json-file"
-    seccomp_profile: str = ""
-    """Path of the daemon's default profile; empty: the built-in one."""
+    log_options: Mapping[str, str] = field(default_factory=dict)
+    """Of the default driver; a container's own come over them."""
+    ipc_mode: str = "private"
+    cgroupns_mode: str = ""
+    """Empty: as Docker, by the cgroup version."""
+    no_new_privileges: bool = False

@@ -23,6 +23,7 @@ from wherry.containers.engine import ContainerEngine
 from wherry.containers.facts import HostFacts as ContainerFacts
 from wherry.containers.oci_specs import OciSpecs
 from wherry.daemon.config import Config
+from wherry.daemon.defaults import ContainerDefaults, container_defaults
 from wherry.daemon.events import EventBus
 from wherry.daemon.process import Live
 from wherry.daemon.system import SystemFacts, SystemService
@@ -141,7 +142,10 @@ async def _build(
 ) -> WherryEngine:
     config = live.config
     paths = config.paths
+    defaults = container_defaults(config)
     host = host_facts.gather()
+    if defaults.init and not host.init_path:
+        raise Invalid("init needs tini, catatonit or docker-init, and none is installed")
     runtime, runtime_facts = await open_runtime(
         paths.run,
         configured=_runtimes(config),
@@ -173,8 +177,14 @@ async def _build(
         networks.service,
         volumes,
         events,
-        _container_facts(host, runtime_facts, runtime.runtimes(), networks.host_gateway),
-        OciSpecs(host),
+        _container_facts(host, runtime_facts, runtime.runtimes(), networks.host_gateway, defaults),
+        OciSpecs(
+            host,
+            cgroup_parent=defaults.cgroup_parent or "/wherry",
+            default_ulimits=defaults.ulimits,
+            init_by_default=defaults.init,
+            seccomp_profile=defaults.seccomp_profile,
+        ),
     )
     peers.containers = containers
     system = SystemService(
@@ -187,6 +197,7 @@ async def _build(
             storage_driver="overlay2",
             storage_status=_storage(images),
             warnings=tuple(warnings(host, config)),
+            log_driver=defaults.log.type or "json-file",
             networks=networks.DRIVERS,
             network_warnings=networks.warnings,
         ),
@@ -218,6 +229,7 @@ def _container_facts(
     runtime: RuntimeFacts,
     runtimes: Mapping[str, str],
     host_gateway: str,
+    defaults: ContainerDefaults,
 ) -> ContainerFacts:
     return ContainerFacts(
         hostname=host.hostname,
@@ -229,6 +241,12 @@ def _container_facts(
         cpus=host.cpus,
         swap_accounting=host.swap_limit,
         host_gateway=host_gateway,
+        shm_size=defaults.shm_size,
+        log_driver=defaults.log.type or "json-file",
+        log_options=defaults.log.config or {},
+        ipc_mode=defaults.ipc_mode,
+        cgroupns_mode=defaults.cgroupns_mode,
+        no_new_privileges=defaults.no_new_privileges,
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from wherry import __version__
 from wherry.api.app import API_VERSION, MIN_API_VERSION, version_text
+from wherry.containers.logoptions import DRIVERS
 from wherry.containers.service import Containers
 from wherry.images.service import Images
 from wherry.linux.host import HostFacts
@@ -44,7 +45,8 @@ class SystemFacts:
     network_warnings: Callable[[], list[str]] = list
     """What stands in the networks' way at this moment."""
     volume_drivers: tuple[str, ...] = ("local",)
-    log_drivers: tuple[str, ...] = ("json-file", "none")
+    log_drivers: tuple[str, ...] = DRIVERS
+    log_driver: str = "json-file"
 
 
 class SystemService:
@@ -142,7 +144,7 @@ class SystemService:
             "NGoroutines": 0,
             "NEventsListener": self._listeners(),
             "SystemTime": rfc3339(now),
-            "LoggingDriver": "json-file",
+            "LoggingDriver": facts.log_driver,
             "CgroupDriver": "cgroupfs",
             "CgroupVersion": str(host.cgroup_version),
             "KernelVersion": host.kernel,
