@@ -14,6 +14,9 @@ import pytest
 from tests.support.clients import Cli, Program, programs
 from tests.support.engine import Engine
 
+# Daemons and commands under test start as installed ones do: with their compiled files.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 ORDER = ("engine", "clients", "faults")
 """Folders of the slow tests; the pure ones come before."""
 
