@@ -46,7 +46,7 @@ def test_version_2() -> None:
 def test_hybrid() -> None:
     layout = layout_of(parse_mountinfo(V1 + UNIFIED), "")
     assert (layout.version, layout.hybrid) == (1, True)
-    assert Path("/sys/fs/cgroup/unified/x") in layout.directories("/x")
+    assert "/sys/fs/cgroup/unified/x" in layout.directories("/x")
 
 
 def test_named_hierarchies_do_not_make_a_version_1_host() -> None:

@@ -38,7 +38,9 @@ class _Web(ModuleType):
         if name.startswith("__"):
             raise AttributeError(name)
         if name in _WEB:
-            return getattr(importlib.import_module(f"aiohttp.{_WEB[name]}"), name)
+            found = getattr(importlib.import_module(f"aiohttp.{_WEB[name]}"), name)
+            self.__dict__[name] = found
+            return found
         return _really(self, name)
 
 

@@ -13,13 +13,15 @@ import os
 import signal
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from wherry.linux.mounts import MountEntry, read_mounts
 
 DRIVER = "cgroupfs"
 DEFAULT_PARENT = "/wherry"
+_NO_CHILDREN = 2
+"""Links of a directory without directories in it; the kernel's cgroup trees count them so."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +55,16 @@ class CgroupLayout:
             self.unified_controllers
         )
 
-    def directories(self, path: str) -> list[Path]:
-        """Every directory of the cgroup ``path``, deduplicated (cpu and cpuacct may be one)."""
-        roots = list(dict.fromkeys(self.controllers.values()))
-        if self.unified is not None:
-            roots.append(self.unified)
-        return [Path(root) / path.lstrip("/") for root in roots]
+    @cached_property
+    def _roots(self) -> tuple[str, ...]:
+        """Deduplicated: cpu and cpuacct may be mounted as one."""
+        unified = () if self.unified is None else (self.unified,)
+        return tuple(dict.fromkeys((*self.controllers.values(), *unified)))
+
+    def directories(self, path: str) -> list[str]:
+        """Every directory of the cgroup ``path``."""
+        inside = path.lstrip("/")
+        return [f"{root}/{inside}" for root in self._roots]
 
     def directory(self, path: str, controller: str) -> Path | None:
         """The directory where ``controller``'s files of the cgroup are."""
@@ -108,14 +114,18 @@ def processes(path: str, layout: CgroupLayout | None = None) -> list[int]:
     return sorted(found)
 
 
-def _processes_below(directory: Path) -> set[int]:
-    found: set[int] = set()
-    for folder, _, names in os.walk(directory):
-        if "cgroup.procs" not in names:
-            continue
-        with suppress(OSError, ValueError):
-            text = Path(folder, "cgroup.procs").read_text(encoding="ascii")
-            found |= {int(each) for each in text.split()}
+def _processes_below(directory: str) -> set[int]:
+    try:
+        with open(f"{directory}/cgroup.procs", "rb") as file:
+            found = {int(each) for each in file.read().split()}
+        below = os.stat(directory).st_nlink != _NO_CHILDREN
+    except (OSError, ValueError):
+        return set()
+    if below:
+        with suppress(OSError), os.scandir(directory) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    found |= _processes_below(entry.path)
     found.discard(0)
     return found
 
@@ -133,8 +143,8 @@ async def kill_all(path: str, *, patience: float = 5.0) -> bool:
         if not pids:
             return True
         for directory in layout.directories(path):
-            with suppress(OSError):
-                (directory / "cgroup.kill").write_text("1", encoding="ascii")
+            with suppress(OSError), open(f"{directory}/cgroup.kill", "w") as file:
+                file.write("1")
         for pid in pids:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
@@ -195,13 +205,23 @@ def remove(path: str, layout: CgroupLayout | None = None) -> bool:
         return False
     gone = True
     for directory in (layout or host_layout()).directories(path):
-        if not directory.exists():
-            continue
-        for folder, names, _ in os.walk(directory, topdown=False):
-            for name in names:
-                with suppress(OSError):
-                    os.rmdir(os.path.join(folder, name))
-        with suppress(OSError):
-            os.rmdir(directory)
-        gone = gone and not directory.exists()
+        gone = _remove_tree(directory) and gone
     return gone
+
+
+def _remove_tree(directory: str) -> bool:
+    """One removal where there is nothing below it, which is the rule."""
+    try:
+        os.rmdir(directory)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        try:
+            with os.scandir(directory) as entries:
+                below = [each.path for each in entries if each.is_dir(follow_symlinks=False)]
+            for each in below:
+                _remove_tree(each)
+            os.rmdir(directory)
+        except OSError:
+            return not os.path.isdir(directory)
+    return True

@@ -31,10 +31,11 @@ from wherry.linux.pidfd import (
     start_time,
     wait_ended,
 )
+from wherry.linux.sealed import SealedPrograms
 from wherry.linux.seccompfilter import FilterCache
 from wherry.linux.tasks import spawn
 from wherry.runtime import bundle as files
-from wherry.runtime import monitor, targets
+from wherry.runtime import crun, monitor, targets
 from wherry.runtime.attach import SocketStream, connect, taken
 from wherry.runtime.commands import ENVIRONMENT, Child, Commands, Finished, reap, start
 from wherry.runtime.failures import classify, message_text
@@ -47,8 +48,6 @@ CREATE_LIMIT = 120.0
 """Seconds for a create or exec to be reported; generous, for hosts under load."""
 MONITOR_KILLED = "the container's monitor was killed: its processes have been ended"
 UNKNOWN_EXIT = 255
-_FILTER = "run.oci.seccomp_bpf_data"
-"""crun's annotation for a compiled filter, in base64; crun(1)."""
 
 
 class ConmonRuntime:
@@ -71,6 +70,7 @@ class ConmonRuntime:
         self._children: dict[int, Child] = {}
         self._exec_pipes: dict[str, SyncPipe] = {}
         self._filters = FilterCache()
+        self._programs = SealedPrograms()
 
     # --- runtimes
 
@@ -94,7 +94,8 @@ class ConmonRuntime:
 
     async def _call(self, runtime: str, *words: str, limit: float = 30.0) -> Finished:
         return await self._commands.run(
-            monitor.runtime_arguments(runtime, self._tools, words), limit=limit
+            monitor.runtime_arguments(self._programs.path(runtime), self._tools, words),
+            limit=limit,
         )
 
     # --- launching
@@ -145,14 +146,14 @@ class ConmonRuntime:
                 **spec["process"],
                 "consoleSize": {"height": height, "width": width},
             }
-        if Path(path).name == "crun":
+        if crun.is_crun(path):
             self._with_filter(spec)
         (bundle / monitor.SPEC).write_bytes(msgspec.json.encode(spec))
         self._mount_root(launch.root)
         targets.ensure(launch.root.target, spec.get("mounts", ()))
         arguments = monitor.create_arguments(
             self._tools,
-            path,
+            self._programs.path(path),
             bundle,
             launch.container_id,
             log_path=launch.log_path,
@@ -181,7 +182,7 @@ class ConmonRuntime:
         program = self._filters.get(hashlib.sha256(msgspec.json.encode(profile)).digest(), profile)
         if program is not None:
             annotations = dict(spec.get("annotations") or {})
-            annotations[_FILTER] = base64.b64encode(program).decode("ascii")
+            annotations[crun.FILTER] = base64.b64encode(program).decode("ascii")
             spec["annotations"] = annotations
 
     def _mount_root(self, root: RootMounts) -> None:
@@ -215,6 +216,8 @@ class ConmonRuntime:
 
     async def start(self, container_id: str, runtime: str = "") -> None:
         path = self._runtime_by_id(container_id, runtime)
+        if crun.is_crun(path) and crun.start(self._tools.state_root, container_id):
+            return
         done = await self._call(path, "start", container_id)
         if done.code != 0:
             raise classify(done.stderr, files.command_of(self._tools.state_root, container_id))
@@ -308,7 +311,7 @@ class ConmonRuntime:
         if note is None or note.pid == 0:
             await self._end_half_created(note, bundle)
         path = self._runtime_of(bundle, runtime)
-        quick = Path(path).name == "crun" and note is not None and self._swept(note)
+        quick = crun.is_crun(path) and note is not None and crun.sweep(self._tools.state_root, note)
         if not quick and (self._tools.state_root / container_id).exists():
             done = await self._call(path, "delete", "--force", container_id)
             if done.code != 0 and (self._tools.state_root / container_id).exists():
@@ -317,7 +320,7 @@ class ConmonRuntime:
                 )
         if note is not None:
             await self._end_monitor(note.monitor_pid, note.monitor_start)
-            if note.cgroup:
+            if note.cgroup and not quick:
                 await cgroups.kill_all(note.cgroup)
                 cgroups.remove(note.cgroup)
         files.clear(bundle, self._tools.state_root, container_id)
@@ -341,18 +344,6 @@ class ConmonRuntime:
         if cgroup:
             await cgroups.kill_all(cgroup)
             cgroups.remove(cgroup)
-
-    def _swept(self, note: monitor.Note) -> bool:
-        """Whether we could remove crun's record of a container that has wholly ended.
-
-        The record is a flat directory. Without hooks (Wherry uses none) nothing else is to be
-        done; a call of crun would take 5 ms to do the same.
-        """
-        if note.pid == 0 or not note.cgroup or is_alive(note.monitor_pid, note.monitor_start):
-            return False
-        if is_alive(note.pid, note.pid_start) or cgroups.processes(note.cgroup):
-            return False
-        return files.remove_flat(self._tools.state_root / note.container_id)
 
     async def _end_monitor(self, pid: int, started: int) -> None:
         """A monitor ends by itself when its container has; be sure of it."""
@@ -447,7 +438,7 @@ class ConmonRuntime:
         (run_dir / monitor.PROCESS_SPEC).write_bytes(msgspec.json.encode(process))
         arguments = monitor.exec_arguments(
             self._tools,
-            path,
+            self._programs.path(path),
             run_dir,
             launch.container_id,
             launch.exec_id,

@@ -119,6 +119,18 @@ def resolve(
     return resolved
 
 
+@lru_cache(maxsize=16)
+def resolved(
+    text: str, capabilities: tuple[str, ...], machine: str, kernel: str
+) -> Mapping[str, Any]:
+    """As ``resolve``, of a profile's text (empty: the default one); kept, as most are alike.
+
+    Raises ``Invalid``. The result is shared: never change it.
+    """
+    profile = parse_profile(text) if text else default_profile()
+    return resolve(profile, capabilities, machine, kernel)
+
+
 def _argument(given: Mapping[str, Any]) -> dict[str, Any]:
     """A masked comparison without second value would compare with what it masks: be explicit."""
     made = {"index": given.get("index", 0), "value": given.get("value", 0), "op": given["op"]}

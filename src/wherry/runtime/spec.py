@@ -375,7 +375,7 @@ def _seccomp(
     privileged: bool,
     held: Sequence[str],
     options: security.Security,
-) -> dict[str, Any] | None:
+) -> Mapping[str, Any] | None:
     facts = request.facts
     chosen = options.seccomp
     if not chosen:
@@ -384,8 +384,7 @@ def _seccomp(
         chosen = request.seccomp_profile
     if chosen == "unconfined" or not facts.seccomp:
         return None
-    profile = seccomp.parse_profile(chosen) if chosen else seccomp.default_profile()
-    return seccomp.resolve(profile, held, facts.architecture, facts.kernel)
+    return seccomp.resolved(chosen, tuple(held), facts.architecture, facts.kernel)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 DEFAULT_DATA_ROOT = Path("/var/lib/wherry")
@@ -26,48 +27,48 @@ class ContainerPaths:
     root: Path
     run: Path
 
-    @property
+    @cached_property
     def upper(self) -> Path:
         """The writable layer: overlayfs upperdir."""
         return self.root / "upper"
 
-    @property
+    @cached_property
     def work(self) -> Path:
         return self.root / "work"
 
-    @property
+    @cached_property
     def bundle(self) -> Path:
         """OCI bundle: ``config.json`` is here, and the monitor's pid files and control pipe."""
         return self.run
 
-    @property
+    @cached_property
     def rootfs(self) -> Path:
         """Mount point of the root file system, mounted only in the monitor's own namespace."""
         return self.run / "rootfs"
 
-    @property
+    @cached_property
     def shm(self) -> Path:
         """Shared memory that other containers may join (IPC mode shareable)."""
         return self.run / "shm"
 
-    @property
+    @cached_property
     def log(self) -> Path:
         """Current log segment; rotated ones are beside it as ``log.1``, ``log.2.gz`` ..."""
         return self.root / "log"
 
-    @property
+    @cached_property
     def hosts(self) -> Path:
         return self.root / "hosts"
 
-    @property
+    @cached_property
     def hostname(self) -> Path:
         return self.root / "hostname"
 
-    @property
+    @cached_property
     def resolv_conf(self) -> Path:
         return self.root / "resolv.conf"
 
-    @property
+    @cached_property
     def exit_dir(self) -> Path:
         """The monitor writes ``<id>`` with the exit code here; must survive a reboot."""
         return self.root / "exit"
@@ -80,40 +81,40 @@ class Paths:
     data: Path = DEFAULT_DATA_ROOT
     run: Path = DEFAULT_RUN_DIR
 
-    @property
+    @cached_property
     def database(self) -> Path:
         return self.data / "state.db"
 
-    @property
+    @cached_property
     def lock(self) -> Path:
         """Held with flock by the one daemon that owns this data root."""
         return self.data / "wherryd.lock"
 
-    @property
+    @cached_property
     def identity(self) -> Path:
         """The daemon's own id, as ``info`` shows it; made once."""
         return self.data / "engine-id"
 
-    @property
+    @cached_property
     def blobs(self) -> Path:
         return self.data / "blobs" / "sha256"
 
     def blob(self, hex_digest: str) -> Path:
         return self.blobs / hex_digest
 
-    @property
+    @cached_property
     def layers(self) -> Path:
         return self.data / "layers"
 
     def layer(self, hex_diff_id: str) -> Path:
         return self.layers / hex_diff_id
 
-    @property
+    @cached_property
     def init_layer(self) -> Path:
         """Mount points that every container needs, as the topmost read-only layer of all."""
         return self.data / "init"
 
-    @property
+    @cached_property
     def containers(self) -> Path:
         return self.data / "containers"
 
@@ -124,40 +125,40 @@ class Paths:
         """Run directory of one exec session's monitor."""
         return self.container(container_id).run / "exec" / exec_id
 
-    @property
+    @cached_property
     def volumes(self) -> Path:
         return self.data / "volumes"
 
     def volume(self, name: str) -> Path:
         return self.volumes / name
 
-    @property
+    @cached_property
     def tmp(self) -> Path:
         return self.data / "tmp"
 
-    @property
+    @cached_property
     def mounts(self) -> Path:
         """A private mount (bound onto itself) so that nothing below it reaches other namespaces."""
         return self.run / "mnt"
 
-    @property
+    @cached_property
     def layer_mounts(self) -> Path:
         """Mount points of layers that are mounted, not unpacked; private as ``mounts`` is."""
         return self.run / "layers"
 
-    @property
+    @cached_property
     def netns(self) -> Path:
         return self.run / "netns"
 
-    @property
+    @cached_property
     def resolver_socket(self) -> Path:
         """Where the daemon talks to the name resolver, which outlives it."""
         return self.run / "resolver.sock"
 
-    @property
+    @cached_property
     def socket(self) -> Path:
         return self.run / "wherry.sock"
 
-    @property
+    @cached_property
     def pidfile(self) -> Path:
         return self.run / "wherryd.pid"
