@@ -100,7 +100,7 @@ class Daemon:
         self.service.names.close()
         self.service.spaces.close()
         for container_id in list(self.service.book.sandboxes):
-            self.service.ports.release(container_id)
+            self.service.publisher.ports.release(container_id)
         self.database.close()
 
 

@@ -49,6 +49,9 @@ class PlainNetworking:
             settings={},
         )
 
+    async def change_ports(self, request: NetworkRequest) -> None:
+        return None
+
     async def detach(self, container_id: str) -> None:
         return None
 

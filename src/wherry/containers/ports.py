@@ -46,6 +46,13 @@ class Networking(Protocol):
     async def attach(self, request: NetworkRequest) -> NetworkAttachment:
         """At start: namespace, addresses, ports. All or nothing."""
 
+    async def change_ports(self, request: NetworkRequest) -> None:
+        """Other published ports (those of ``request.host_config``), at once where it runs.
+
+        All of them, or an error and what was before. Ports that stay, ephemeral ones too, are
+        not touched. Where the container does not run, they are only checked.
+        """
+
     async def detach(self, container_id: str) -> None:
         """After exit. Idempotent; never raises for what is gone already."""
 

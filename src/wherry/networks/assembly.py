@@ -15,7 +15,7 @@ import msgspec
 
 from wherry.errors import Unavailable, WherryError
 from wherry.linux.tasks import spawn
-from wherry.networks import bridges, ipam, neighbours, ruleset, wiring
+from wherry.networks import bridges, ipam, naming, neighbours, ruleset, wiring
 from wherry.networks.book import Book, Events
 from wherry.networks.drivers import BridgeDriver, ChildDriver, Driver, PlainDriver, Sweeper
 from wherry.networks.firewall import Firewall
@@ -229,8 +229,7 @@ class Networks:
             _log.warning("container %s: it runs in another network namespace", container_id)
         self._book.sandboxes[container_id] = msgspec.structs.replace(sandbox, namespace=space.inode)
         if sandbox.ports:
-            self.service.ports.adopt(container_id, sandbox.ports)
-            self.service.publish_adopted(sandbox)
+            self.service.publisher.adopt(sandbox)
 
     async def _put_back(self) -> None:
         """Bridges that had to be made again get their containers back."""
@@ -245,7 +244,7 @@ class Networks:
         views: dict[str, View] = {}
         for container_id, sandbox in self._book.sandboxes.items():
             if sandbox.running and sandbox.resolver and self._spaces.get(container_id):
-                views[container_id] = self.service.view(sandbox)
+                views[container_id] = naming.view(self._book, sandbox)
         try:
             for container_id in await self._names.adopt(views):
                 sockets = await self._reopen(container_id)

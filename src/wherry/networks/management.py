@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from wherry.errors import Conflict, Forbidden, Internal, Invalid, NotFound, WherryError
-from wherry.networks import bridges, definition, ipam, planning, render, wiring
+from wherry.networks import bridges, definition, ipam, naming, planning, render, wiring
 from wherry.networks.definition import Surroundings
 from wherry.networks.service import NetworkService
 from wherry.networks.values import Endpoint, IPNetwork, Membership, Network, Sandbox
@@ -296,11 +296,12 @@ class NetworkManagement:
         self._book.put_sandbox(changed)
         if moved:
             await asyncio.to_thread(wiring.reroute, space, _routes(self._book.networks, routes))
-            await self._service.publish_again(changed)
+            if changed.ports:
+                await self._service.publisher.publish(changed, fresh=True)
         if named and not sandbox.resolver:
             space.sockets = await asyncio.to_thread(wiring.listen_inside, space)
         if changed.resolver:
-            view = self._service.view(changed)
+            view = naming.view(self._book, changed)
             await self._service.names.put(container_id, view, space.sockets)
 
     async def disconnect(self, ref: str, container: str, *, force: bool = False) -> None:

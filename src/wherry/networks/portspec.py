@@ -16,6 +16,8 @@ from wherry.networks.values import PortMap
 from wherry.wire.container import PortBinding
 
 PROTOCOLS = ("tcp", "udp", "sctp")
+WILD = frozenset({"0.0.0.0", "::"})
+"""Host addresses that stand for all of their family."""
 _PORT = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 
 
@@ -141,8 +143,7 @@ def overlap(one: PortMap, other: PortMap) -> int | None:
         return None
     if (":" in one.host_ip) != (":" in other.host_ip):
         return None
-    wild = {"0.0.0.0", "::"}
-    if one.host_ip != other.host_ip and not {one.host_ip, other.host_ip} & wild:
+    if one.host_ip != other.host_ip and not {one.host_ip, other.host_ip} & WILD:
         return None
     first = max(one.first, other.first)
     return first if first <= min(one.last, other.last) else None

@@ -18,27 +18,16 @@ from typing import Any
 import msgspec
 
 from wherry.errors import Invalid, NotFound, WherryError
-from wherry.linux import conntrack
-from wherry.networks import bridges, planning, portspec, render, wiring
+from wherry.networks import bridges, naming, planning, portspec, render, wiring
 from wherry.networks.book import Book, Events
 from wherry.networks.drivers import Driver, Sweeper
 from wherry.networks.firewall import Firewall
-from wherry.networks.hostports import HostPorts
-from wherry.networks.names import Names, View
-from wherry.networks.ruleset import Published
+from wherry.networks.names import Names
+from wherry.networks.publishing import Publisher
 from wherry.networks.settings import NetworkSettings
 from wherry.networks.spaces import Spaces
-from wherry.networks.values import (
-    BINDING,
-    GATEWAY_MODE_4,
-    GATEWAY_MODE_6,
-    Endpoint,
-    Membership,
-    Network,
-    PortMap,
-    Sandbox,
-)
-from wherry.networks.wiring import RESOLVER, Interface, Namespace
+from wherry.networks.values import Endpoint, Membership, Network, PortMap, Sandbox
+from wherry.networks.wiring import Interface, Namespace
 from wherry.wire.attachment import NetworkAttachment, NetworkRequest
 from wherry.wire.container import HostConfig, NetworkingConfig
 
@@ -68,7 +57,7 @@ class NetworkService:
         self.spaces = spaces
         self.names = names
         self.events = events
-        self.ports = HostPorts()
+        self.publisher = Publisher(book, settings, drivers, firewall)
         self.on_adopt: Callable[[Mapping[str, int]], Awaitable[None]] | None = None
         self._locks: dict[str, asyncio.Lock] = {}
         self._shown: dict[str, tuple[Any, dict[str, Any]]] = {}
@@ -168,7 +157,7 @@ class NetworkService:
         )
         # Recorded before the first await: nobody else is given these addresses.
         self.book.start(sandbox, endpoints)
-        ports = await self._take_ports(request, sandbox, routes)
+        ports = await self.publisher.take(request, sandbox, routes)
         if ports:
             sandbox = msgspec.structs.replace(sandbox, ports=ports)
             self.book.put_sandbox(sandbox)
@@ -178,17 +167,20 @@ class NetworkService:
             for network, endpoint in zip(networks, endpoints, strict=True)
         ]
         await self._plug(space, interfaces, networks)
-        await self._publish(sandbox, fresh=True)
+        if ports:
+            await self.publisher.publish(sandbox, fresh=True)
         if named:
-            await self.names.put(sandbox.container_id, self.view(sandbox), space.sockets)
+            await self.names.put(
+                sandbox.container_id, naming.view(self.book, sandbox), space.sockets
+            )
         self._remember(sandbox, space)
         for network in networks:
             self.tell("connect", network, sandbox.container_id)
         return NetworkAttachment(
             namespace=self.spaces.path(sandbox.container_id),
             settings=self.settings(sandbox.container_id),
-            hosts=self._hosts(request, endpoints, networks),
-            **self._resolving(request, named),
+            hosts=naming.host_lines(self.book, request, endpoints, networks),
+            **naming.resolving(request, self.settings_of_daemon, named),
         )
 
     def _remember(self, sandbox: Sandbox, space: Namespace) -> None:
@@ -253,147 +245,8 @@ class NetworkService:
                 bridges.adopt_ports, network.device, lambda link: link.name in names
             )
 
-    # Ports
-
-    async def _take_ports(
-        self, request: NetworkRequest, sandbox: Sandbox, routes: Mapping[int, Endpoint]
-    ) -> list[PortMap]:
-        host = request.host_config
-        wanted = portspec.wanted_ports(
-            host.port_bindings or {}, request.exposed_ports, bool(host.publish_all_ports)
-        )
-        if not wanted:
-            return []
-        families, binding = [], self.settings_of_daemon.binding
-        for version, endpoint in routes.items():
-            network = self.book.network(endpoint.network_id)
-            if self.drivers[network.driver].publishes:
-                families.append(version)
-                binding = network.options.get(BINDING) or binding
-        if binding and binding not in ("0.0.0.0", "::"):
-            wanted = [each if each.host_ip else portspec.bound_to(each, binding) for each in wanted]
-        endpoint_name = f"{sandbox.name} ({sandbox.container_id})"
-        take = (sandbox.container_id, endpoint_name, wanted, families)
-        if sum(each.count for each in wanted) > 256:
-            return await asyncio.to_thread(self.ports.take, *take)
-        return self.ports.take(*take)
-
-    async def _publish(self, sandbox: Sandbox, *, fresh: bool) -> None:
-        """Put the container's ports into the firewall, and forget flows to them."""
-        entries = self._published(sandbox)
-        if not entries:
-            return
-        for device in {
-            self.book.networks[each].device for each in (sandbox.gateway4, sandbox.gateway6) if each
-        }:
-            bridges.allow_loopback(device)
-        self.firewall.set_published(sandbox.container_id, entries)
-        await self.firewall.sync()
-        datagrams = [each for each in sandbox.ports if each.protocol == "udp"]
-        if fresh and datagrams:
-            runs = [(each.first, each.last) for each in datagrams]
-            await asyncio.to_thread(conntrack.forget_udp, (), runs)
-
-    async def publish_again(self, sandbox: Sandbox) -> None:
-        """The default route has moved to another network: so do the ports."""
-        if sandbox.ports:
-            self.firewall.set_published(sandbox.container_id, self._published(sandbox))
-            await self._publish(sandbox, fresh=True)
-            await self.firewall.sync()
-
-    def publish_adopted(self, sandbox: Sandbox) -> None:
-        """Ports of a container that went on without us; the firewall is synced by the caller."""
-        self.firewall.set_published(sandbox.container_id, self._published(sandbox))
-
-    def _published(self, sandbox: Sandbox) -> list[Published]:
-        found = []
-        endpoints = {each.network_id: each for each in self.endpoints(sandbox.container_id)}
-        for run in sandbox.ports:
-            six = ":" in run.host_ip
-            network_id = sandbox.gateway6 if six else sandbox.gateway4
-            endpoint = endpoints.get(network_id)
-            if endpoint is None:
-                continue
-            mode = GATEWAY_MODE_6 if six else GATEWAY_MODE_4
-            found.append(
-                Published(
-                    run,
-                    endpoint.ipv6 if six else endpoint.ipv4,
-                    routed=self.book.networks[network_id].options.get(mode) == "routed",
-                )
-            )
-        return found
-
     def endpoints(self, container_id: str) -> Sequence[Endpoint]:
         return self.book.endpoints.get(container_id, ())
-
-    # Names and files
-
-    def view(self, sandbox: Sandbox) -> View:
-        """What the resolver must know of a container."""
-        endpoints = self.endpoints(sandbox.container_id)
-        networks = [self.book.networks[each.network_id] for each in endpoints]
-        links: dict[str, str] = {}
-        for member in sandbox.memberships:
-            for link in member.settings.get("Links") or ():
-                target, _, alias = link.partition(":")
-                links[alias or target] = target
-        return View(
-            networks={
-                endpoint.network_id: [endpoint.names, endpoint.ipv4, endpoint.ipv6, network.name]
-                for endpoint, network in zip(endpoints, networks, strict=True)
-                if network.named
-            },
-            links=links,
-            servers=list(sandbox.servers),
-            forward=not all(each.internal for each in networks),
-        )
-
-    def _resolving(self, request: NetworkRequest, named: bool) -> dict[str, Any]:
-        host, daemon = request.host_config, self.settings_of_daemon
-        search = tuple(host.dns_search or daemon.dns_search)
-        options = tuple(host.dns_options or daemon.dns_options)
-        if not named:
-            return {
-                "nameservers": tuple(host.dns or daemon.dns),
-                "search": search,
-                "dns_options": options,
-            }
-        if not any(each.startswith("ndots:") for each in options):
-            options = (*options, "ndots:0")
-        return {"nameservers": (RESOLVER,), "search": search, "dns_options": options}
-
-    def _hosts(
-        self, request: NetworkRequest, endpoints: Sequence[Endpoint], networks: Sequence[Network]
-    ) -> list[tuple[str, Sequence[str]]]:
-        names = [request.hostname]
-        if request.domainname:
-            names.insert(0, f"{request.hostname}.{request.domainname}")
-        lines: list[tuple[str, Sequence[str]]] = []
-        if any(each.default_bridge for each in networks):
-            lines += self._link_lines(request.host_config.links or ())
-        for endpoint in endpoints:
-            for address in (endpoint.ipv4, endpoint.ipv6):
-                if address and request.hostname:
-                    lines.append((address, names))
-        return lines
-
-    def _link_lines(self, links: Sequence[str]) -> list[tuple[str, Sequence[str]]]:
-        """``--link`` in the default bridge network: /etc/hosts is all there is."""
-        lines: list[tuple[str, Sequence[str]]] = []
-        for link in links:
-            ref, _, alias = link.partition(":")
-            other = self.book.sandbox(ref)
-            alias = alias.rpartition("/")[2] or other.name
-            short = other.container_id[:12]
-            names = list(dict.fromkeys(each for each in (alias, short, other.name) if each))
-            found = self.endpoints(other.container_id)
-            if not found:
-                raise Invalid(f"Cannot link to a non running container: /{other.name} AS {alias}")
-            for endpoint in found:
-                if self.book.networks[endpoint.network_id].default_bridge:
-                    lines += [(text, names) for text in (endpoint.ipv4, endpoint.ipv6) if text]
-        return lines
 
     def tell(self, action: str, network: Network, container_id: str = "") -> None:
         """Publish a network event."""
@@ -402,6 +255,25 @@ class NetworkService:
         if container_id:
             attributes["container"] = container_id
         self.events.publish("network", action, network.id, attributes)
+
+    # While it runs
+
+    async def change_ports(self, request: NetworkRequest) -> None:
+        """Other published ports, at once where the container runs. See ``Networking``."""
+        host = request.host_config
+        wanted = portspec.wanted_ports(
+            host.port_bindings or {}, request.exposed_ports, bool(host.publish_all_ports)
+        )
+        async with self.lock(request.container_id):
+            sandbox = self.book.sandboxes.get(request.container_id)
+            if sandbox is None or not sandbox.running:
+                return
+            if wanted and sandbox.mode.startswith("container:"):
+                raise Invalid(
+                    "conflicting options: port publishing and the container type network mode"
+                )
+            if self._has_interfaces(sandbox):
+                await self.publisher.change(request, sandbox)
 
     # After exit
 
@@ -413,7 +285,7 @@ class NetworkService:
     async def _release(self, container_id: str) -> None:
         sandbox = self.book.sandboxes.get(container_id)
         if sandbox is None:
-            self.ports.release(container_id)
+            self.publisher.ports.release(container_id)
             self.spaces.drop(container_id)
             return
         endpoints = list(self.endpoints(container_id))
@@ -421,10 +293,10 @@ class NetworkService:
             if sandbox.resolver:
                 await self.names.drop(container_id)
             if sandbox.ports:
-                await self._unpublish(sandbox, endpoints)
+                await self.publisher.withdraw(sandbox, endpoints)
         except (WherryError, OSError) as error:
             _log.error("container %s: releasing its network: %s", container_id, error)
-        self.ports.release(container_id)
+        self.publisher.ports.release(container_id)
         self.spaces.drop(container_id)
         gone = self.book.stop(
             container_id,
@@ -445,14 +317,6 @@ class NetworkService:
             network = self.book.networks.get(each.network_id)
             if network is not None:
                 self.tell("disconnect", network, container_id)
-
-    async def _unpublish(self, sandbox: Sandbox, endpoints: Sequence[Endpoint]) -> None:
-        self.firewall.set_published(sandbox.container_id, ())
-        await self.firewall.sync()
-        if any(each.protocol == "udp" for each in sandbox.ports):
-            addresses = [each.ipv4 for each in endpoints] + [each.ipv6 for each in endpoints]
-            wanted = [each for each in addresses if each]
-            await asyncio.to_thread(conntrack.forget_udp, wanted, ())
 
     async def forget(self, container_id: str) -> None:
         """The container is removed."""
@@ -476,7 +340,7 @@ class NetworkService:
                     names = planning.dns_names(sandbox, settings.get(network.id, {}))
                     self.book.replace_endpoint(msgspec.structs.replace(endpoint, names=names))
             if sandbox.resolver:
-                await self.names.put(container_id, self.view(sandbox))
+                await self.names.put(container_id, naming.view(self.book, sandbox))
 
     def _asked(self, sandbox: Sandbox) -> dict[str, Mapping[str, Any]]:
         found: dict[str, Mapping[str, Any]] = {}

@@ -1,0 +1,162 @@
+"""Published ports of running containers: the host's ports, the firewall, tracked flows.
+
+What is published is in the sandbox (``PortMap``); which of a container's endpoints the ports lead
+to is decided by its default routes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from wherry.linux import conntrack
+from wherry.networks import bridges, portspec
+from wherry.networks.book import Book
+from wherry.networks.drivers import Driver
+from wherry.networks.firewall import Firewall
+from wherry.networks.hostports import HostPorts
+from wherry.networks.portspec import Wanted
+from wherry.networks.ruleset import Published
+from wherry.networks.settings import NetworkSettings
+from wherry.networks.values import (
+    BINDING,
+    GATEWAY_MODE_4,
+    GATEWAY_MODE_6,
+    Endpoint,
+    PortMap,
+    Sandbox,
+)
+from wherry.wire.attachment import NetworkRequest
+
+_MANY = 256
+"""More ports than this are looked at in a thread."""
+
+
+class Publisher:
+    """The event loop's thread only; callers hold the container's lock."""
+
+    def __init__(
+        self,
+        book: Book,
+        settings: NetworkSettings,
+        drivers: Mapping[str, Driver],
+        firewall: Firewall,
+    ) -> None:
+        self._book = book
+        self._settings = settings
+        self._drivers = drivers
+        self._firewall = firewall
+        self.ports = HostPorts()
+
+    async def take(
+        self, request: NetworkRequest, sandbox: Sandbox, routes: Mapping[int, Endpoint]
+    ) -> list[PortMap]:
+        """The host's ports that the request asks for, or an error and none. See ``HostPorts``."""
+        wanted, families = self._wanted(request, routes)
+        if not wanted and not sandbox.ports:
+            return []
+        name = f"{sandbox.name} ({sandbox.container_id})"
+        take = (sandbox.container_id, name, wanted, families)
+        if sum(each.count for each in wanted) > _MANY:
+            return await asyncio.to_thread(self.ports.take, *take)
+        return self.ports.take(*take)
+
+    def _wanted(
+        self, request: NetworkRequest, routes: Mapping[int, Endpoint]
+    ) -> tuple[list[Wanted], list[int]]:
+        host = request.host_config
+        wanted = portspec.wanted_ports(
+            host.port_bindings or {}, request.exposed_ports, bool(host.publish_all_ports)
+        )
+        families, binding = [], self._settings.binding
+        for version, endpoint in routes.items():
+            network = self._book.network(endpoint.network_id)
+            if self._drivers[network.driver].publishes:
+                families.append(version)
+                binding = network.options.get(BINDING) or binding
+        if binding and binding not in portspec.WILD:
+            wanted = [each if each.host_ip else portspec.bound_to(each, binding) for each in wanted]
+        return wanted, families
+
+    async def publish(self, sandbox: Sandbox, *, fresh: bool) -> None:
+        """Bring the firewall to the container's ports; ``fresh``: forget flows to them."""
+        entries = self.entries(sandbox)
+        for device in {
+            self._book.networks[each].device
+            for each in (sandbox.gateway4, sandbox.gateway6)
+            if each and entries
+        }:
+            bridges.allow_loopback(device)
+        self._firewall.set_published(sandbox.container_id, entries)
+        await self._firewall.sync()
+        if fresh:
+            await self._forget_flows(sandbox.ports)
+
+    async def change(self, request: NetworkRequest, sandbox: Sandbox) -> Sandbox:
+        """Other ports for a container that runs: all of them, or an error and what was before.
+
+        Ports that stay are not touched, nor what is connected through them. Returns the sandbox
+        as it is then, recorded.
+        """
+        endpoints = {e.network_id: e for e in self._book.endpoints.get(sandbox.container_id, ())}
+        routes = {
+            version: endpoints[each]
+            for version, each in ((4, sandbox.gateway4), (6, sandbox.gateway6))
+            if each in endpoints
+        }
+        before = sandbox.ports
+        ports = await self.take(request, sandbox, routes)
+        changed = msgspec.structs.replace(sandbox, ports=ports, exposed=list(request.exposed_ports))
+        self._book.put_sandbox(changed)
+        try:
+            await self.publish(changed, fresh=False)
+        except BaseException:
+            self._book.put_sandbox(sandbox)
+            self.ports.release(sandbox.container_id)
+            self.ports.adopt(sandbox.container_id, before)
+            await asyncio.shield(self.publish(sandbox, fresh=False))
+            raise
+        gone = [each for each in before if each not in ports]
+        await self._forget_flows([*gone, *(each for each in ports if each not in before)])
+        return changed
+
+    async def _forget_flows(self, runs: Sequence[PortMap]) -> None:
+        datagrams = [(each.first, each.last) for each in runs if each.protocol == "udp"]
+        if datagrams:
+            await asyncio.to_thread(conntrack.forget_udp, (), datagrams)
+
+    def adopt(self, sandbox: Sandbox) -> None:
+        """Ports of a container that went on without us; the firewall is synced by the caller."""
+        self.ports.adopt(sandbox.container_id, sandbox.ports)
+        self._firewall.set_published(sandbox.container_id, self.entries(sandbox))
+
+    async def withdraw(self, sandbox: Sandbox, endpoints: Sequence[Endpoint]) -> None:
+        """The container has ended: take its ports out of the firewall."""
+        self._firewall.set_published(sandbox.container_id, ())
+        await self._firewall.sync()
+        if any(each.protocol == "udp" for each in sandbox.ports):
+            addresses = [each.ipv4 for each in endpoints] + [each.ipv6 for each in endpoints]
+            wanted = [each for each in addresses if each]
+            await asyncio.to_thread(conntrack.forget_udp, wanted, ())
+
+    def entries(self, sandbox: Sandbox) -> list[Published]:
+        """The container's ports as the firewall sees them."""
+        found = []
+        endpoints = {e.network_id: e for e in self._book.endpoints.get(sandbox.container_id, ())}
+        for run in sandbox.ports:
+            six = ":" in run.host_ip
+            network_id = sandbox.gateway6 if six else sandbox.gateway4
+            endpoint = endpoints.get(network_id)
+            if endpoint is None:
+                continue
+            mode = GATEWAY_MODE_6 if six else GATEWAY_MODE_4
+            found.append(
+                Published(
+                    run,
+                    endpoint.ipv6 if six else endpoint.ipv4,
+                    routed=self._book.networks[network_id].options.get(mode) == "routed",
+                )
+            )
+        return found
