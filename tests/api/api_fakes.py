@@ -208,7 +208,10 @@ class FakeContainers:
         self._note("commit", ref, reference, comment, author, pause, list(changes), config)
         return "sha256:" + "0" * 64
 
-    async def prune(self, filters: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    async def prune(
+        self, filters: Mapping[str, Sequence[str]], *, dry_run: bool = False
+    ) -> dict[str, Any]:
+        self._note("prune", dict(filters), dry_run)
         return {"ContainersDeleted": [], "SpaceReclaimed": 0}
 
     def disk_usage(self) -> list[dict[str, Any]]:

@@ -51,6 +51,8 @@ class Exchange(BaseHTTPRequestHandler):
             self.send_header("Api-Version", "1.47")
             self.send_header("Ostype", "linux")
             self.send_header("Content-Length", "2")
+            for name, text in daemon.ping_headers.items():
+                self.send_header(name, text)
             self.end_headers()
             if self.command != "HEAD":
                 self.wfile.write(b"OK")
@@ -123,6 +125,7 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         super().__init__(path, Exchange)
         self.answers: dict[tuple[str, str], Answer] = {}
         self.requests: list[Recorded] = []
+        self.ping_headers: dict[str, str] = {}
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that goes away in the middle is part of the tests."""
@@ -139,6 +142,11 @@ class FakeDaemon:
     @property
     def requests(self) -> list[Recorded]:
         return self._server.requests
+
+    @property
+    def ping_headers(self) -> dict[str, str]:
+        """Headers that ``/_ping`` answers beside the usual ones."""
+        return self._server.ping_headers
 
     def on(self, method: str, path: str, answer: Answer | Any) -> None:
         """``answer``: a function of the exchange, or a value to send as JSON with 200."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -74,7 +74,13 @@ class FakeImages:
     def remove(self, name: str, *, force: bool, prune_parents: bool) -> list[dict[str, str]]:
         raise NotImplementedError
 
-    async def prune(self, filters: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    async def prune(
+        self,
+        filters: Mapping[str, Sequence[str]],
+        *,
+        dry_run: bool = False,
+        without: Collection[str] = (),
+    ) -> dict[str, Any]:
         raise NotImplementedError
 
     async def load(

@@ -143,8 +143,8 @@ async def test_inspect_has_dockers_fields_and_empty_values(crowd: World) -> None
 async def test_prune_takes_what_rests(crowd: World) -> None:
     assert (await crowd.engine.prune({"label": ["tier=zz"]}))["ContainersDeleted"] is None
     assert (await crowd.engine.prune({"until": ["24h"]}))["ContainersDeleted"] is None
-    with pytest.raises(Invalid, match="invalid filter 'name'"):
-        await crowd.engine.prune({"name": ["x"]})
+    with pytest.raises(Invalid, match="invalid filter 'names'"):
+        await crowd.engine.prune({"names": ["x"]})
     pruned = await crowd.engine.prune({})
     assert len(pruned["ContainersDeleted"]) == 2
     assert [row["Names"] for row in crowd.engine.summaries({}, all=True)] == [

@@ -231,6 +231,54 @@ async def test_prune(host: Host) -> None:
     assert [row["Id"] for row in host.engine.summaries({}, all=True)] == [used]
 
 
+SHOP = (
+    ([ONE], ("shop/front:1", "shop/front:2", "mirror:1")),
+    ([ONE, TWO], ("shop/back:1",)),
+    ([ONE, TWO, THREE], ()),
+    ([TWO, THREE], ()),
+    ([THREE], ("mirror:2",)),
+)
+PRUNES: tuple[dict[str, list[str]], ...] = (
+    {},
+    {"dangling": ["false"]},
+    {"dangling": ["false"], "name": ["shop/*"]},
+    {"dangling": ["false"], "name": ["mirror"], "name!": ["*:2"]},
+    {"dangling": ["false"], "name!": ["shop/*", "docker.io/library/*"]},
+    {"dangling": ["false"], "label": ["kind=none"]},
+    {"dangling": ["false"], "until": ["1h"]},
+)
+
+
+@pytest.mark.parametrize("filters", PRUNES, ids=str)
+async def test_a_dry_run_tells_what_the_prune_does(
+    host: Host, filters: dict[str, list[str]]
+) -> None:
+    ids = [await load(host, layers, *names) for layers, names in SHOP]
+    base = host.engine.get(ids[0])
+    (host.paths.data / "upper").mkdir()
+    child = await host.engine.commit(
+        base,
+        str(host.paths.data / "upper"),
+        reference=None,
+        config={},
+        author="",
+        comment="",
+        created_by="",
+        container_id="c" * 64,
+    )
+    host.recorder.users[ids[1]] = [("a" * 64, False)]
+    host.recorder.users[ids[4]] = [("b" * 64, False)]
+    before = host.stored(), host.engine.summaries({}, all=True), len(host.recorder.events)
+
+    told = await host.engine.prune(filters, dry_run=True, without={"a" * 64})
+    assert (host.stored(), host.engine.summaries({}, all=True), len(host.recorder.events)) == before
+    del host.recorder.users[ids[1]]
+    done = await host.engine.prune(filters)
+    assert told == done
+    if not filters:
+        assert {"Deleted": child} in done["ImagesDeleted"]
+
+
 async def test_disk_usage_counts_layers_once(host: Host) -> None:
     await load(host, [ONE], "a:1")
     used = await load(host, [ONE, TWO], "b:1")

@@ -184,7 +184,9 @@ class ContainerRoutes:
         return json_reply({"Id": identity}, 201)
 
     async def prune(self, call: Call) -> web.StreamResponse:
-        return json_reply(await self._containers.prune(call.query.filters()))
+        asked = call.rehearsal()
+        answer = await self._containers.prune(call.query.filters(), dry_run=asked.dry_run)
+        return json_reply(asked.mark(answer))
 
     async def clear_logs(self, call: Call) -> web.StreamResponse:
         """Beyond Docker: forget what was logged so far."""

@@ -90,7 +90,11 @@ class ImageRoutes:
         return json_reply(rows)
 
     async def prune(self, call: Call) -> web.StreamResponse:
-        return json_reply(await self._images.prune(call.query.filters()))
+        asked = call.rehearsal()
+        answer = await self._images.prune(
+            call.query.filters(), dry_run=asked.dry_run, without=asked.without
+        )
+        return json_reply(asked.mark(answer))
 
     # ---- files
 

@@ -41,8 +41,11 @@ class NetworkRoutes:
         return web.Response(status=204)
 
     async def prune(self, call: Call) -> web.StreamResponse:
-        gone = await self._networks.prune(call.query.filters())
-        return json_reply({"NetworksDeleted": gone or None})
+        asked = call.rehearsal()
+        gone = await self._networks.prune(
+            call.query.filters(), dry_run=asked.dry_run, without=asked.without
+        )
+        return json_reply(asked.mark({"NetworksDeleted": gone or None}))
 
     async def connect(self, call: Call) -> web.StreamResponse:
         body = await call.body(NetworkConnect)

@@ -21,7 +21,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -34,6 +34,22 @@ T = TypeVar("T")
 _PARAMETER = re.compile(r"\{(\w+)(?::([^}]+))?\}")
 _BODY_LIMIT = 64 << 20
 """Bytes of a JSON body; uploads are streamed and have no limit."""
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """``without``: ids of containers to be taken as removed; nothing without ``dry_run``."""
+
+    dry_run: bool
+    without: frozenset[str]
+
+    def __post_init__(self) -> None:
+        if self.without and not self.dry_run:
+            raise Invalid('the parameter "without" is only for a dry-run')
+
+    def mark(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """The prune's answer, saying so when nothing was really removed."""
+        return answer | {"DryRun": True} if self.dry_run else answer
 
 
 class Call:
@@ -59,6 +75,13 @@ class Call:
                 every.setdefault(key, []).append(value)
             self._query = Query(values, every)
         return self._query
+
+    def rehearsal(self) -> Rehearsal:
+        """Beyond Docker: whether a prune is only to say what it would remove.
+
+        Only prunes that ``/_ping`` announces in ``Wherry-Dry-Run`` are asked that.
+        """
+        return Rehearsal(self.query.flag("dry-run"), frozenset(self.query.texts("without")))
 
     async def read(self) -> bytes:
         """The whole body, of at most 64 MiB."""

@@ -43,6 +43,9 @@ class SystemRoutes:
             "Pragma": "no-cache",
             "Builder-Version": "1",
             "Swarm": "inactive",
+            # Clients send ``dry-run`` to the prunes named here and to no other: one that does
+            # not know the parameter would really remove things.
+            "Wherry-Dry-Run": "containers, images, networks, volumes",
         }
         if call.request.method == "HEAD":
             return web.Response(headers=headers, content_type="text/plain", charset="utf-8")

@@ -46,10 +46,14 @@ class VolumeRoutes:
         return empty()
 
     async def prune(self, call: Call) -> web.StreamResponse:
+        asked = call.rehearsal()
         pruned = await self._volumes.prune(
-            call.query.filters(), only_anonymous=call.version >= (1, 42)
+            call.query.filters(),
+            only_anonymous=call.version >= (1, 42),
+            dry_run=asked.dry_run,
+            without=asked.without,
         )
-        return json_reply(pruned)
+        return json_reply(asked.mark(pruned))
 
     async def cluster_update(self, call: Call) -> web.StreamResponse:
         await self._volumes.inspect(call.path["name"])

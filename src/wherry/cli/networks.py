@@ -7,7 +7,6 @@ from wherry.cli.errors import CliError
 from wherry.cli.flags import filter_flag, many, number, switch, text
 from wherry.cli.format import LIST_HELP, filters, label_text, short_id, write_list
 from wherry.cli.inspect import FORMAT, inspector
-from wherry.cli.prune import confirm, force_flag, show_deleted
 from wherry.cli.several import each, not_found
 from wherry.cli.values import ip_address, key_value, label, link
 
@@ -181,15 +180,6 @@ def remove(ctx: Context, options: Options, args: list[str]) -> int:
     return each(ctx, args, one, forgive=forgive)
 
 
-def prune(ctx: Context, options: Options, args: list[str]) -> None:
-    question = "WARNING! This will remove all custom networks not used by at least one container."
-    if not (options.on("force") or confirm(question)):
-        return
-    chosen = filters(options.many("filter"))
-    found = ctx.client.post("/networks/prune", filters=chosen) or {}
-    show_deleted(ctx, "Deleted Networks:", list(found.get("NetworksDeleted") or []))
-
-
 LS = Command(
     listing,
     "[OPTIONS]",
@@ -273,9 +263,4 @@ RM = Command(
     [switch("force", "Do not error if the network does not exist", short="f")],
     (1, None),
     complete="networks",
-)
-PRUNE = Command(
-    prune,
-    "[OPTIONS]",
-    [filter_flag('Provide filter values (e.g. "until=<timestamp>")'), force_flag()],
 )

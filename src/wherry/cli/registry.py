@@ -82,7 +82,7 @@ NETWORK: dict[str, Entry] = {
         "Display detailed information on one or more networks",
     ),
     "ls": ("networks:LS", "List networks"),
-    "prune": ("networks:PRUNE", "Remove all unused networks"),
+    "prune": ("prune:NETWORK_PRUNE", "Remove all unused networks"),
     "rm": ("networks:RM", "Remove one or more networks"),
 }
 
@@ -101,7 +101,7 @@ VOLUME: dict[str, Entry] = {
     "import": ("volume_archive:IMPORT", "Fill a volume from a tar archive"),
     "inspect": ("volumes:INSPECT", "Display detailed information on one or more volumes"),
     "ls": ("volumes:LS", "List volumes"),
-    "prune": ("volumes:PRUNE", "Remove unused local volumes"),
+    "prune": ("prune:VOLUME_PRUNE", "Remove unused local volumes"),
     "rename": ("volumes:RENAME", "Rename a volume"),
     "restore": ("volume_archive:RESTORE", "Make a volume's content what it was at a snapshot"),
     "rm": ("volumes:RM", "Remove one or more volumes"),

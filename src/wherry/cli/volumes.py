@@ -9,7 +9,6 @@ from wherry.cli.errors import CliError
 from wherry.cli.flags import filter_flag, many, switch, text, value
 from wherry.cli.format import LIST_HELP, filters, label_text, write_list
 from wherry.cli.inspect import FORMAT, inspector
-from wherry.cli.prune import confirm, force_flag, reclaimed, show_deleted
 from wherry.cli.several import each
 from wherry.cli.values import key_value, label, memory
 from wherry.wire.durations import human_size
@@ -125,22 +124,6 @@ def rm(ctx: Context, options: Options, args: list[str]) -> int:
     return each(ctx, args, remove)
 
 
-def prune(ctx: Context, options: Options, args: list[str]) -> None:
-    every = options.on("all")
-    which = "all local volumes" if every else "anonymous local volumes"
-    question = f"WARNING! This will remove {which} not used by at least one container."
-    if not (options.on("force") or confirm(question)):
-        return
-    chosen = filters(options.many("filter"))
-    if every:
-        if "all" in chosen:
-            raise CliError("conflicting options: cannot specify both --all and --filter all=1")
-        chosen["all"] = {"true": True}
-    found = ctx.client.post("/volumes/prune", filters=chosen) or {}
-    show_deleted(ctx, "Deleted Volumes:", list(found.get("VolumesDeleted") or []))
-    ctx.say(reclaimed(int(found.get("SpaceReclaimed") or 0)))
-
-
 def update(ctx: Context, options: Options, args: list[str]) -> None:
     body: Row = {}
     if options.changed("size"):
@@ -190,15 +173,6 @@ RM = Command(
     (1, None),
     long="Remove one or more volumes. You cannot remove a volume that is in use by a container.",
     complete="volumes",
-)
-PRUNE = Command(
-    prune,
-    "[OPTIONS]",
-    [
-        switch("all", "Remove all unused volumes, not just anonymous ones", short="a"),
-        filter_flag('Provide filter values (e.g. "label=<label>")'),
-        force_flag(),
-    ],
 )
 UPDATE = Command(
     update,

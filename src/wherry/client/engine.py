@@ -126,12 +126,21 @@ class Client:
         """Agree on a version: the lower of ours and the daemon's (``/_ping`` tells it)."""
         if self.version:
             return
+        self._ping()
+        self.server_version = self.ping_headers.get("api-version", "")
+        self.version = lower_version(API_VERSION, self.server_version or "1.24")
+
+    def _ping(self) -> None:
         response = self._send("HEAD", "/_ping", None, {})
         response.read()
         self._keep(response)
         self.ping_headers = response.headers
-        self.server_version = response.headers.get("api-version", "")
-        self.version = lower_version(API_VERSION, self.server_version or "1.24")
+
+    def announced(self, header: str) -> str:
+        """What the daemon says of itself in a header of ``/_ping`` (name in lower case), or ""."""
+        if not self.ping_headers:
+            self._ping()
+        return self.ping_headers.get(header, "")
 
     def at_least(self, version: str) -> bool:
         """Does the agreed API have what came with ``version``?"""

@@ -34,7 +34,7 @@ from wherry.containers.stop import Stopper
 from wherry.containers.transitions import Status, counts_as_running, has_process
 from wherry.containers.update import Updater
 from wherry.containers.watch import Supervisor
-from wherry.errors import Conflict, Invalid, NotModified, WherryError
+from wherry.errors import Conflict, Invalid, NotFound, NotModified, WherryError
 from wherry.images.service import Images
 from wherry.linux.namespaces import PrivateMounts
 from wherry.linux.syscalls import LinuxSyscalls
@@ -330,13 +330,22 @@ class ContainerEngine:
             config=config,
         )
 
-    async def prune(self, filters: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    async def prune(
+        self, filters: Mapping[str, Sequence[str]], *, dry_run: bool = False
+    ) -> dict[str, Any]:
         deleted, reclaimed = [], 0
-        for live in self._looker.prunable(filters):
+        chosen = self._looker.prunable(filters)
+        if dry_run:
+            size = sum(self._looker.sizes(live)[0] for live in chosen)
+            return {
+                "ContainersDeleted": [live.id for live in chosen] or None,
+                "SpaceReclaimed": size,
+            }
+        for live in chosen:
             size = self._looker.sizes(live)[0]
             try:
                 await self._remover.remove(live, force=False, volumes=False)
-            except Conflict:
+            except (Conflict, NotFound):
                 continue
             deleted.append(live.id)
             reclaimed += size

@@ -23,7 +23,6 @@ _TEXT_FILTERS = (
     "is-task publish expose"
 )
 FILTERS = frozenset(_TEXT_FILTERS.split())
-PRUNE_FILTERS = frozenset(("label", "label!", "until"))
 _HEALTH = frozenset(("starting", "healthy", "unhealthy", "none"))
 
 

@@ -13,7 +13,7 @@ from wherry.containers import listing
 from wherry.containers.book import Book, Live
 from wherry.containers.inspect import render_config
 from wherry.containers.layers import lower_dirs
-from wherry.containers.listing import PRUNE_FILTERS, Query
+from wherry.containers.listing import Query
 from wherry.containers.ports import Networking
 from wherry.containers.record import Record
 from wherry.containers.stop import Stopper
@@ -23,7 +23,7 @@ from wherry.images import changes as instructions
 from wherry.images.service import Image, Images
 from wherry.runtime.port import Runtime
 from wherry.store.paths import Paths
-from wherry.wire.filters import Filters, timestamp
+from wherry.wire.prune import Choice
 
 _PS_TIMEOUT = 10.0
 
@@ -198,17 +198,14 @@ class Looker:
         return instructions.apply(config, changes)
 
     def prunable(self, filters: Mapping[str, Sequence[str]]) -> list[Live]:
-        """Containers that do not run, by filters ``label``, ``label!`` and ``until``."""
-        chosen = Filters(filters)
-        chosen.validate(PRUNE_FILTERS)
-        until = chosen.one("until")
-        limit = timestamp(until) if until is not None else None
+        """Containers that do not run, by the filters of ``wire.prune``."""
+        choice = Choice(filters)
         return [
             live
             for live in self._book
             if live.record.status in (Status.CREATED, Status.EXITED, Status.DEAD)
-            and (limit is None or live.record.created_ns < limit)
-            and chosen.labels(live.record.labels)
+            and choice.takes(live.record.labels, live.record.created_ns)
+            and choice.names(live.record.name)
         ]
 
 

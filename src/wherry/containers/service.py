@@ -184,7 +184,10 @@ class Containers(Protocol):
     ) -> str:
         """Returns the image id."""
 
-    async def prune(self, filters: Mapping[str, Sequence[str]]) -> dict[str, Any]: ...
+    async def prune(
+        self, filters: Mapping[str, Sequence[str]], *, dry_run: bool = False
+    ) -> dict[str, Any]:
+        """Remove the containers that do not run; ``dry_run``: only say which and how much."""
 
     def disk_usage(self) -> list[dict[str, Any]]: ...
 

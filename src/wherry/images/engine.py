@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from wherry.errors import NotImplementedYet
@@ -104,8 +104,14 @@ class ImageEngine:
     def remove(self, name: str, *, force: bool, prune_parents: bool) -> list[dict[str, str]]:
         return self._remove.run(name, force=force, prune_parents=prune_parents)
 
-    async def prune(self, filters: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-        return self._prune.run(filters)
+    async def prune(
+        self,
+        filters: Mapping[str, Sequence[str]],
+        *,
+        dry_run: bool = False,
+        without: Collection[str] = (),
+    ) -> dict[str, Any]:
+        return self._prune.run(filters, dry_run=dry_run, without=without)
 
     # ---- files
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +18,11 @@ from wherry.images.catalogue import Catalogue
 from wherry.images.helper import erase
 from wherry.images.service import ImageUsers
 from wherry.store.paths import Paths
+
+
+def in_use(users: ImageUsers, image_id: str, without: Collection[str] = ()) -> bool:
+    """Does a container use the image, those of ``without`` aside?"""
+    return any(container not in without for container, _ in users.using(image_id))
 
 
 @dataclass
@@ -41,9 +47,10 @@ class Collector:
             self._catalogue.content,
             self._catalogue.layers,
         )
-        self._let_go_hidden()
-        self._let_go_doubles()
-        marked = self._marked()
+        kept = self.roots()
+        for target in {*tables.targets(), *tables.targets(hidden=True)}.difference(kept):
+            tables.drop_target(target)
+        marked = self._marked(kept)
         graves: list[Path | None] = []
         swept = Swept()
         with tables.database.transaction():
@@ -61,35 +68,41 @@ class Collector:
         self._catalogue.forget()
         return swept
 
-    def _let_go_hidden(self) -> None:
-        tables = self._catalogue.tables
-        for target in tables.targets(hidden=True):
-            rows = tables.manifests(target, hidden=True)
-            if not any(self._users.using(row.image_id) for row in rows):
-                tables.drop_target(target)
+    def roots(self, without: Collection[str] = ()) -> set[str]:
+        """The roots that stay: those in view, and hidden ones under containers.
 
-    def _let_go_doubles(self) -> None:
-        """A root without a name whose image has a named root as well is only a leftover."""
+        A root without a name whose image has a named root as well is only a leftover.
+        ``without``: ids of containers to be taken as removed.
+        """
         tables = self._catalogue.tables
         named = {row.target for row in tables.references()}
         images = {self._catalogue.primary(target) for target in named}
-        for target in tables.targets():
-            if target not in named and self._catalogue.primary(target) in images:
-                tables.drop_target(target)
+        kept = {
+            target
+            for target in tables.targets()
+            if target in named or self._catalogue.primary(target) not in images
+        }
+        for target in tables.targets(hidden=True):
+            rows = tables.manifests(target, hidden=True)
+            if any(in_use(self._users, row.image_id, without) for row in rows):
+                kept.add(target)
+        return kept
 
-    def _marked(self) -> set[str]:
-        tables, content = self._catalogue.tables, self._catalogue.content
-        marked = set(content.leased())
-        roots = [*tables.targets(), *tables.targets(hidden=True)]
-        for root in roots:
-            named = self._named.get(root)
-            if named is None:
-                found = graph.blobs_of(content, root)
-                for _, _, config in graph.complete_images(content, root):
-                    found.update(config.rootfs.diff_ids)
-                named = self._named[root] = frozenset(found)
-            marked |= named
-        for root in set(self._named) - set(roots):
+    def held_by(self, root: str) -> frozenset[str]:
+        """Digests of the blobs and diff ids of the layers that a root needs."""
+        held = self._named.get(root)
+        if held is None:
+            content = self._catalogue.content
+            found = graph.blobs_of(content, root)
+            for _, _, config in graph.complete_images(content, root):
+                found.update(config.rootfs.diff_ids)
+            held = self._named[root] = frozenset(found)
+        return held
+
+    def _marked(self, roots: Collection[str]) -> set[str]:
+        marked = set(self._catalogue.content.leased())
+        marked.update(*map(self.held_by, roots))
+        for root in set(self._named).difference(roots):
             del self._named[root]
         return marked
 

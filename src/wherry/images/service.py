@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -68,7 +68,15 @@ class Images(Protocol):
     def remove(self, name: str, *, force: bool, prune_parents: bool) -> list[dict[str, str]]:
         """Rows {"Untagged": ...} and {"Deleted": ...}."""
 
-    async def prune(self, filters: Mapping[str, Sequence[str]]) -> dict[str, Any]: ...
+    async def prune(
+        self,
+        filters: Mapping[str, Sequence[str]],
+        *,
+        dry_run: bool = False,
+        without: Collection[str] = (),
+    ) -> dict[str, Any]:
+        """Remove what no container uses; ``dry_run``: only say what a prune would remove, with
+        the containers ``without`` taken as removed."""
 
     async def load(
         self, stream: AsyncIterator[bytes], progress: Progress, *, platform: str | None = None

@@ -6,7 +6,7 @@ import asyncio
 import ipaddress
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,9 +20,9 @@ from wherry.networks.values import Endpoint, IPNetwork, Membership, Network, San
 from wherry.wire.container import EndpointSettings
 from wherry.wire.filters import Filters, timestamp
 from wherry.wire.network import NetworkCreate
+from wherry.wire.prune import Choice
 
 _LIST_FILTERS = ("dangling", "driver", "id", "label", "label!", "name", "scope", "type")
-_PRUNE_FILTERS = ("label", "label!", "until", "name")
 
 
 class NetworkManagement:
@@ -147,31 +147,39 @@ class NetworkManagement:
             await self._service.drivers[network.driver].remove(network)
         self._service.tell("destroy", network)
 
-    async def prune(self, filters: Filters) -> list[str]:
-        """Remove every network that no container belongs to; returns their names."""
-        filters.validate(_PRUNE_FILTERS)
-        until = filters.one("until")
-        limit = timestamp(until) if until else None
-        used = self._used()
+    async def prune(
+        self, filters: Filters, *, dry_run: bool = False, without: Collection[str] = ()
+    ) -> list[str]:
+        """Remove every network that no container belongs to; returns their names.
+
+        ``dry_run``: only say which; ``without``: ids of containers to be taken as removed.
+        """
+        choice = Choice(filters)
+        used = self._used(without)
         gone = []
         for network in list(self._book.networks.values()):
-            if network.predefined or network.id in used or not filters.labels(network.labels):
+            if network.predefined or network.id in used or not choice.names(network.name):
                 continue
-            if limit is not None and _nanoseconds(network.created) > limit:
+            if not choice.takes(network.labels, _nanoseconds(network.created)):
                 continue
-            if not _pattern(filters, network.name):
+            if dry_run:
+                gone.append(network.name)
                 continue
             try:
                 await self.remove(network.id)
             except WherryError:
                 continue
             gone.append(network.name)
+        if not dry_run:
+            self._service.events.publish("network", "prune", "", {"reclaimed": "0"})
         return gone
 
-    def _used(self) -> set[str]:
+    def _used(self, without: Collection[str] = ()) -> set[str]:
         """Networks that some container belongs to, running or not."""
         found = set()
-        for sandbox in self._book.sandboxes.values():
+        for container, sandbox in self._book.sandboxes.items():
+            if container in without:
+                continue
             for member in sandbox.memberships:
                 try:
                     found.add(self._book.network(member.network).id)
@@ -378,7 +386,3 @@ def _matches(pattern: str, text: str) -> bool:
         return re.search(pattern, text) is not None
     except re.error:
         return False
-
-
-def _pattern(filters: Filters, name: str) -> bool:
-    return _contains(filters.values_of("name"), name)

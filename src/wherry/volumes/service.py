@@ -10,7 +10,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -24,12 +24,12 @@ from wherry.volumes.registry import Drivers
 from wherry.volumes.spec import volume_name
 from wherry.wire.durations import rfc3339
 from wherry.wire.filters import Filters
+from wherry.wire.prune import Choice
 
 _log = logging.getLogger(__name__)
 
 ANONYMOUS_LABEL = "com.docker.volume.anonymous"
 _LIST_FILTERS = ("dangling", "driver", "label", "label!", "name")
-_PRUNE_FILTERS = ("all", "label", "label!")
 
 
 class VolumeService:
@@ -241,40 +241,50 @@ class VolumeService:
         return {"Volumes": entries, "Warnings": warnings or None}
 
     async def prune(
-        self, filters: Mapping[str, Sequence[str]], *, only_anonymous: bool = True
+        self,
+        filters: Mapping[str, Sequence[str]],
+        *,
+        only_anonymous: bool = True,
+        dry_run: bool = False,
+        without: Collection[str] = (),
     ) -> dict[str, Any]:
         """Remove what no container refers to and has no driver options.
 
         API 1.42 and up: anonymous ones, unless ``all=true``; before, all of them
-        (``only_anonymous`` False).
+        (``only_anonymous`` False). ``dry_run``: only say which; ``without``: ids of containers
+        to be taken as removed.
         """
-        checked = Filters(filters)
-        checked.validate(_PRUNE_FILTERS)
-        if not only_anonymous and checked.get("all"):
-            raise Invalid("invalid filter 'all'")
-        everything = checked.boolean("all") if only_anonymous else True
+        choice = Choice(filters, *(("all",) if only_anonymous else ()))
+        everything = choice.filters.boolean("all") if only_anonymous else True
         removed: list[str] = []
         reclaimed = 0
-        for row in self._matching(checked, self.table.all()):
-            if not everything and ANONYMOUS_LABEL not in (row.labels or {}):
-                continue
-            if (
-                row.driver != LOCAL
-                or row.options
-                or self.table.users(row.id)
-                or self.table.holders(row.id)
-            ):
+        for row in self.table.all():
+            anonymous = ANONYMOUS_LABEL in (row.labels or {})
+            if not (everything or anonymous) or not self._prunable(row, choice, without):
                 continue
             size = await self._size(row)
-            try:
-                async with self.lock(row.name):
-                    await self._remove(self.get(row.name))
-            except (Conflict, NotFound):
-                continue
+            if not dry_run:
+                try:
+                    async with self.lock(row.name):
+                        await self._remove(self.get(row.name))
+                except (Conflict, NotFound):
+                    continue
             removed.append(row.name)
             reclaimed += max(0, size)
-        self._events.publish("volume", "prune", "", {"reclaimed": str(reclaimed)})
+        if not dry_run:
+            self._events.publish("volume", "prune", "", {"reclaimed": str(reclaimed)})
         return {"VolumesDeleted": removed or None, "SpaceReclaimed": reclaimed}
+
+    def _prunable(self, row: VolumeRow, choice: Choice, without: Collection[str]) -> bool:
+        return (
+            not row.hidden
+            and row.driver == LOCAL
+            and not row.options
+            and choice.takes(row.labels, row.created_ns)
+            and choice.names(row.name)
+            and not set(self.table.users(row.id)).difference(without)
+            and not set(self.table.holders(row.id)).difference(without)
+        )
 
     async def disk_usage(self) -> list[dict[str, Any]]:
         """Volumes of the local driver with ``UsageData``; not those that mount a device."""

@@ -62,6 +62,16 @@ class Filters(Mapping[str, Sequence[str]]):
             raise Invalid(f"more than one {name} filter specified")
         return values[0] if values else None
 
+    def moment(self, name: str) -> int | None:
+        """The single time of a filter such as ``until``, in ns since 1970; ``Invalid`` names it."""
+        text = self.one(name)
+        if text is None:
+            return None
+        try:
+            return timestamp(text)
+        except Invalid as error:
+            raise Invalid(f"invalid filter '{name}={text}': {error.message}") from None
+
     def exact(self, name: str, value: str) -> bool:
         """True without such a filter, or when one of its values is ``value``."""
         values = self._values.get(name)
