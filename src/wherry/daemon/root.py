@@ -178,29 +178,11 @@ async def _build(
         volumes,
         events,
         _container_facts(host, runtime_facts, runtime.runtimes(), networks.host_gateway, defaults),
-        OciSpecs(
-            host,
-            cgroup_parent=defaults.cgroup_parent or "/wherry",
-            default_ulimits=defaults.ulimits,
-            init_by_default=defaults.init,
-            seccomp_profile=defaults.seccomp_profile,
-        ),
+        _specs(host, defaults),
     )
     peers.containers = containers
     system = SystemService(
-        SystemFacts(
-            identity=identity,
-            data_root=paths.data,
-            host=host,
-            runtime=runtime_facts,
-            runtimes=runtime.runtimes(),
-            storage_driver="overlay2",
-            storage_status=_storage(images),
-            warnings=tuple(warnings(host, config)),
-            log_driver=defaults.log.type or "json-file",
-            networks=networks.DRIVERS,
-            network_warnings=networks.warnings,
-        ),
+        _system_facts(identity, config, host, runtime_facts, runtime.runtimes(), images, networks),
         containers,
         images,
         volume_service,
@@ -211,7 +193,6 @@ async def _build(
     groups: list[Any] = [
         SystemRoutes(system),
         EventRoutes(events),
-        ImageRoutes(images),
         ContainerRoutes(containers),
         StreamRoutes(containers),
         ArchiveRoutes(containers),
@@ -222,6 +203,40 @@ async def _build(
         VolumeArchiveRoutes(volume_archive),
     ]
     return WherryEngine(images, networks, containers, groups, calls, paths.mounts)
+
+
+def _specs(host: host_facts.HostFacts, defaults: ContainerDefaults) -> OciSpecs:
+    return OciSpecs(
+        host,
+        cgroup_parent=defaults.cgroup_parent or "/wherry",
+        default_ulimits=defaults.ulimits,
+        init_by_default=defaults.init,
+        seccomp_profile=defaults.seccomp_profile,
+    )
+
+
+def _system_facts(
+    identity: str,
+    config: Config,
+    host: host_facts.HostFacts,
+    runtime: RuntimeFacts,
+    runtimes: Mapping[str, str],
+    images: ImageEngine,
+    networks: Networks,
+) -> SystemFacts:
+    return SystemFacts(
+        identity=identity,
+        data_root=config.paths.data,
+        host=host,
+        runtime=runtime,
+        runtimes=runtimes,
+        storage_driver="overlay2",
+        storage_status=_storage(images),
+        warnings=tuple(warnings(host, config)),
+        log_driver=container_defaults(config).log.type or "json-file",
+        networks=networks.DRIVERS,
+        network_warnings=networks.warnings,
+    )
 
 
 def _container_facts(
