@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from wherry.containers.logoptions import details, policy
-from wherry.errors import Invalid, NotFound, NotImplementedYet
+from wherry.errors import Invalid, NotImplementedYet
 from wherry.wire.container import LogConfig
 
 
@@ -48,7 +48,7 @@ def test_bad_options_are_named(options: dict[str, str], message: str) -> None:
 
 
 def test_drivers_that_are_not_there() -> None:
-    with pytest.raises(NotFound, match="no log driver named 'paper' is registered"):
+    with pytest.raises(Invalid, match="no log driver named 'paper' is registered"):
         policy(LogConfig(type="paper"))
     with pytest.raises(NotImplementedYet, match="syslog"):
         policy(LogConfig(type="syslog"))

@@ -16,7 +16,7 @@ from wherry.containers.merge import check_health, merge_config, merge_env, norma
 from wherry.containers.record import Health, Probe
 from wherry.containers.update import merge_resources
 from wherry.containers.watch import next_delay
-from wherry.errors import Invalid, NotFound, NotImplementedYet
+from wherry.errors import Invalid, NotImplementedYet
 from wherry.wire.container import (
     Config,
     CreateRequest,
@@ -182,7 +182,7 @@ def test_good_limits_pass() -> None:
         (HostConfig(pid_mode="container:"), Invalid, "invalid PID mode"),
         (HostConfig(uts_mode="container:x"), Invalid, "invalid UTS mode"),
         (HostConfig(runtime="nope"), Invalid, "unknown or invalid runtime name: nope"),
-        (HostConfig(log_config=LogConfig(type="nope")), NotFound, "no log driver named 'nope'"),
+        (HostConfig(log_config=LogConfig(type="nope")), Invalid, "no log driver named 'nope'"),
         (HostConfig(log_config=LogConfig(type="syslog")), NotImplementedYet, "syslog"),
         (HostConfig(isolation="hyperv"), Invalid, "invalid isolation"),
     ],

@@ -30,7 +30,7 @@ HEADERS = {
     "Ostype": "linux",
     "Server": f"Wherry/{__version__} (linux)",
 }
-_PREFIX = re.compile(r"/v(\d+(?:\.\d+)+)(/.*)?")
+_PREFIX = re.compile(r"/v([0-9]{1,9}(?:\.[0-9]{1,9})+)(/.*)?", re.DOTALL)
 _log = logging.getLogger(__name__)
 
 
@@ -105,9 +105,11 @@ class Application:
             return empty(200)
         if len(path) > 1 and path.endswith("/"):
             raise NotFound("page not found")
+        if "\0" in path:
+            raise Invalid("invalid path: it holds a null byte")
         route, parameters = self.router.find(request.method, path)
-        if request.headers.get("Expect", "").lower() == "100-continue":
-            assert request.transport is not None
+        expects = request.headers.get("Expect", "").lower() == "100-continue"
+        if expects and request.transport is not None:
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         call = Call(request, parameters, version)
         if route.streams or request.method in ("GET", "HEAD"):

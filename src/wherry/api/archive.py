@@ -40,7 +40,7 @@ class ArchiveRoutes:
         await self._files.extract(
             call.path["id"],
             _path(call),
-            call.request.content.iter_any(),
+            call.stream(),
             keep_kinds=query.flag("noOverwriteDirNonDir"),
             copy_owner=query.flag("copyUIDGID"),
         )

@@ -8,10 +8,13 @@ aside for whoever takes the connection.
 
 from __future__ import annotations
 
+import logging
 import re
 from typing import Any
 
 from aiohttp import web
+
+from wherry.api.replies import json_reply
 
 _LIMIT = 1 << 20
 """Bytes of a head, and of the body of an upgrading request, that are gathered."""
@@ -24,6 +27,7 @@ _RAW = re.compile(
 )
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,9})[ \t]*\r\n", re.IGNORECASE)
 _METHOD = re.compile(rb"[A-Z]{1,10}( |\Z)")
+_log = logging.getLogger(__name__)
 
 
 class Connection(web.RequestHandler):
@@ -62,6 +66,25 @@ class Connection(web.RequestHandler):
             return self._messages[-1][1].is_eof()
         current = self._current_request
         return current is None or current.content.is_eof()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """What is no HTTP gets an answer as every other mistake does, and no trace in the log."""
+        if status >= 500:
+            _log.error("a request failed outside its handler: %s", exc, exc_info=exc)
+        else:
+            _log.debug("broken HTTP: %s", message)
+        if request.writer.output_size > 0:
+            raise ConnectionError("the reply has begun already")
+        first = (message or "not understood").strip().partition("\n")[0].rstrip(":")
+        response = json_reply({"message": f"malformed HTTP request: {first}"}, status)
+        response.force_close()
+        return response
 
     def take(self) -> bytes:
         """The connection is taken over: what came behind the request."""

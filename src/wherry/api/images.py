@@ -107,7 +107,7 @@ class ImageRoutes:
                 if not quiet or "stream" in item:
                     emit(item)
 
-            await self._images.load(body(call), say, platform=wanted)
+            await self._images.load(call.stream(), say, platform=wanted)
 
         return await Progress(call.request).run(operation)
 
@@ -154,7 +154,7 @@ class ImageRoutes:
         message = query.text("message")
 
         async def operation(emit: Any) -> None:
-            stream = body(call) if source == "-" else fetch(source, emit)
+            stream = call.stream() if source == "-" else fetch(source, emit)
             await self._images.import_(
                 stream,
                 reference=reference or None,
@@ -165,12 +165,6 @@ class ImageRoutes:
             )
 
         return await Progress(call.request).run(operation)
-
-
-async def body(call: Call) -> AsyncIterator[bytes]:
-    """The request's body as it comes."""
-    async for chunk in call.request.content.iter_any():
-        yield chunk
 
 
 async def fetch(source: str, emit: Any) -> AsyncIterator[bytes]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from wherry.errors import Invalid
 from wherry.wire import filters as wire_filters
 
+_WHOLE = re.compile("[+-]?[0-9]{1,18}")
 _FALSE = frozenset({"", "0", "no", "false", "none"})
 
 
@@ -43,10 +45,9 @@ class Query:
         value = self._values.get(name, "").strip()
         if not value:
             return None
-        try:
-            return int(value, 10)
-        except ValueError:
-            raise Invalid(f'invalid value "{value}" for {name}: not a whole number') from None
+        if not _WHOLE.fullmatch(value):
+            raise Invalid(f'invalid value "{value}" for {name}: not a whole number')
+        return int(value)
 
     def nanoseconds(self, name: str) -> int | None:
         """A time (Unix seconds with a fraction, a date, a duration ago) in ns since 1970.

@@ -19,16 +19,17 @@ Handlers raise kinds of ``wherry.errors``; the application turns them into repli
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import msgspec
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from wherry.api.errors import MethodNotAllowed
 from wherry.api.query import Query
 from wherry.errors import Invalid, NotFound, NotImplementedYet
+from wherry.wire.decode import decode
 
 T = TypeVar("T")
 _PARAMETER = re.compile(r"\{(\w+)(?::([^}]+))?\}")
@@ -72,6 +73,8 @@ class Call:
             values = self.request.query
             every: dict[str, list[str]] = {}
             for key, value in values.items():
+                if "\0" in value:
+                    raise Invalid(f"invalid value for {key}: it holds a null byte")
                 every.setdefault(key, []).append(value)
             self._query = Query(values, every)
         return self._query
@@ -83,11 +86,19 @@ class Call:
         """
         return Rehearsal(self.query.flag("dry-run"), frozenset(self.query.texts("without")))
 
+    async def stream(self) -> AsyncIterator[bytes]:
+        """The body as it comes. ``Invalid`` when it breaks off or is not what its head promised."""
+        try:
+            async for chunk in self.request.content.iter_any():
+                yield chunk
+        except (ConnectionError, web.RequestPayloadError, HttpProcessingError) as error:
+            raise Invalid("the request body ends too early or is malformed") from error
+
     async def read(self) -> bytes:
         """The whole body, of at most 64 MiB."""
         chunks: list[bytes] = []
         size = 0
-        async for chunk in self.request.content.iter_any():
+        async for chunk in self.stream():
             size += len(chunk)
             if size > _BODY_LIMIT:
                 raise Invalid("the request body is too large")
@@ -107,13 +118,8 @@ class Call:
         sort = self.request.headers.get("Content-Type", "")
         if sort.partition(";")[0].strip().lower() != "application/json":
             raise Invalid(f"unsupported Content-Type header ({sort}): must be 'application/json'")
-        try:
-            value: T | None = msgspec.json.decode(data, type=kind | None if optional else kind)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise Invalid(f"invalid JSON: {error}") from None
-        if value is None:
-            return kind()
-        return value
+        value = decode(data, kind)
+        return kind() if value is None else value
 
 
 Handler = Callable[[Call], Awaitable[web.StreamResponse]]
@@ -148,6 +154,20 @@ class Router:
             raise NotImplementedYet(f"{what}: not implemented by this version of Wherry")
 
         self._fallback.add(method, pattern, refuse)
+
+    def routes(self) -> list[tuple[str, str]]:
+        """(method, pattern) of all that is served; what answers 501 is not."""
+        known = dict(self._exact)
+        known |= {pattern: each for room in self._patterns.values() for _, pattern, each in room}
+        return sorted((method, pattern) for pattern, each in known.items() for method in each)
+
+    def absent(self) -> list[tuple[str, str]]:
+        """(method, pattern) of what answers 501."""
+        return (
+            []
+            if self._fallback is None
+            else sorted(set(self._fallback.routes()) - set(self.routes()))
+        )
 
     def _methods(self, pattern: str) -> dict[str, Route]:
         if "{" not in pattern:

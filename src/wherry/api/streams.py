@@ -155,6 +155,7 @@ class StreamRoutes:
                 console_size=_size(body.console_size),
             ),
             name="start of an exec",
+            awaited=True,
         )
         try:
             return await asyncio.shield(starting)

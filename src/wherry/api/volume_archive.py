@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 from aiohttp import web
 
 from wherry.api.replies import empty, json_reply
@@ -43,12 +41,8 @@ class VolumeArchiveRoutes:
         return response
 
     async def load(self, call: Call) -> web.StreamResponse:
-        async def body() -> AsyncIterator[bytes]:
-            async for chunk in call.request.content.iter_any():
-                yield chunk
-
         overwrite = call.query.flag("overwrite")
-        await self._archive.load(call.path["name"], body(), overwrite=overwrite)
+        await self._archive.load(call.path["name"], call.stream(), overwrite=overwrite)
         return empty()
 
     async def clone(self, call: Call) -> web.StreamResponse:

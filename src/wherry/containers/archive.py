@@ -293,7 +293,7 @@ def _pulled(stream: AsyncIterator[bytes], loop: asyncio.AbstractEventLoop) -> It
 
 async def _uninterrupted(work: Callable[[], None]) -> None:
     """Run in a thread; a cancelled caller waits until the thread has let go of the files."""
-    task = spawn(asyncio.to_thread(work), name="extract into a container")
+    task = spawn(asyncio.to_thread(work), name="extract into a container", awaited=True)
     try:
         await asyncio.shield(task)
     except asyncio.CancelledError:

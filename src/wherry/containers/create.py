@@ -23,6 +23,7 @@ from wherry.containers.record import ImageUse, Record, network_request
 from wherry.containers.storage import storage_error
 from wherry.errors import Invalid
 from wherry.images.service import Image, Images
+from wherry.networks.ipam import check_mac
 from wherry.store.paths import Paths
 from wherry.wire import signals
 from wherry.wire.container import Config, CreateRequest, HostConfig
@@ -93,6 +94,8 @@ class Creator:
             raise Invalid("--init needs tini, catatonit or docker-init, and none is installed")
         filled, more = self._networking.check(defaults.fill(host, facts), request.networking_config)
         warnings += more
+        if config.mac_address:
+            check_mac(config.mac_address)
         if filled.network_mode == "host" and config.mac_address:
             raise Invalid("conflicting options: mac-address and the network mode")
         warnings += self._check(config, filled)

@@ -187,7 +187,7 @@ def _check_cpus(what: str, text: str | None, available: int) -> None:
     if not text:
         return
     letter = "cpuset-cpus" if what == "CPU" else "cpuset-mems"
-    if not re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", text):
+    if not re.fullmatch(r"[0-9]{1,6}(-[0-9]{1,6})?(,[0-9]{1,6}(-[0-9]{1,6})?)*", text):
         raise Invalid(f"Invalid value {text} for {letter}.")
     highest = max(int(number) for number in re.findall(r"\d+", text))
     if available and highest >= available:
@@ -219,6 +219,10 @@ def check_modes(host: HostConfig, config: Config, runtimes: Sequence[str]) -> No
     logoptions.policy(host.log_config)
     if host.isolation not in (None, "", "default"):
         raise Invalid(f"invalid isolation '{host.isolation}' on linux")
+    for option in host.storage_opt or {}:
+        if option != "size":
+            raise Invalid(f"unknown storage option: {option}")
+        raise NotImplementedYet("storage-opt size: this storage has no size limits")
     if host.device_requests:
         raise NotImplementedYet("device requests (--gpus) are not there yet")
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from wherry.errors import Invalid, NotFound, NotImplementedYet
+from wherry.errors import Invalid, NotImplementedYet
 from wherry.wire.container import LogConfig
 from wherry.wire.durations import parse_size
 
@@ -35,7 +35,7 @@ class LogPolicy:
 
 
 def policy(config: LogConfig | None) -> LogPolicy:
-    """Raises ``Invalid`` or ``NotFound`` in Docker's words for what is wrong."""
+    """Raises ``Invalid`` in Docker's words for what is wrong."""
     driver = (config.type if config else "") or "json-file"
     options = (config.config if config else None) or {}
     if driver not in DRIVERS:
@@ -43,7 +43,7 @@ def policy(config: LogConfig | None) -> LogPolicy:
             raise NotImplementedYet(
                 f"the logging driver {driver} is not there yet; use json-file, local or none"
             )
-        raise NotFound(f"logger: no log driver named '{driver}' is registered")
+        raise Invalid(f"logger: no log driver named '{driver}' is registered")
     for name in options:
         if name not in _OPTIONS[driver]:
             raise Invalid(f"unknown log opt '{name}' for {driver} log driver")

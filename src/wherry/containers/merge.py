@@ -5,6 +5,7 @@ Rules: moby ``daemon/commit.go`` (``merge``) and ``daemon/create.go``; pure.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -133,7 +134,7 @@ def normal_port(port: str) -> str:
     if protocol not in ("tcp", "udp", "sctp"):
         raise bad
     for end in ends:
-        if not end.isascii() or not end.isdigit() or int(end) > 65535:
+        if not re.fullmatch("[0-9]{1,5}", end) or int(end) > 65535:
             raise bad
     if dash and int(last) < int(first):
         raise bad

@@ -17,7 +17,7 @@ from wherry.containers.stop import Stopper
 from wherry.containers.storage import storage_error
 from wherry.containers.transitions import Event, Status, counts_as_running
 from wherry.containers.watch import resolve
-from wherry.errors import Conflict, NotFound, NotImplementedYet
+from wherry.errors import Conflict, NotFound
 from wherry.linux.tasks import spawn
 from wherry.runtime.port import Runtime
 from wherry.store.paths import Paths
@@ -49,7 +49,7 @@ class Remover:
     async def remove(self, live: Live, *, force: bool, volumes: bool, link: bool = False) -> None:
         """See ``containers.service.Containers.remove``."""
         if link:
-            raise NotImplementedYet("removing a link is not there yet")
+            raise Conflict("Conflict, cannot remove the default link name of the container")
         if live.record.status is Status.REMOVING:
             raise Conflict(f"removal of container {live.record.name} is already in progress")
         async with live.lock:

@@ -38,7 +38,7 @@ def check_ulimits(given: Sequence[Ulimit] | None, facts: HostFacts) -> None:
         soft, hard = _number(each.soft), _number(each.hard)
         if soft > hard:
             raise Invalid(
-                f"ulimit soft limit must be less than or equal to hard limit: "
+                f"ulimit {each.name}: soft limit must be less than or equal to hard limit: "
                 f"{each.soft} > {each.hard}"
             )
         ours = facts.rlimits.get(each.name)
