@@ -47,6 +47,51 @@ def no_waiting() -> None:
         netns.write_sysctl(f"ipv6/conf/{scope}/accept_dad", "0")
 
 
+HOST4, FAR4, HOST6, FAR6 = "192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2"
+
+
+@contextmanager
+def far_host() -> Iterator[int]:
+    """The namespace of another host; the test's own, as ``own_host``, is linked to it."""
+    with own_host():
+        fd = netns.create()
+        inside(fd, no_waiting)
+        with Netlink() as kernel:
+            kernel.run([netlink.add_bridge("uplink", "02:00:00:00:00:01")])
+            uplink = netlink.index_of("uplink")
+            assert uplink
+            veth = netlink.add_veth(
+                "wire", master=uplink, peer="eth0", peer_mac="02:00:00:00:00:02", namespace=fd
+            )
+            kernel.run(
+                [
+                    netlink.add_address(uplink, HOST4, 24),
+                    netlink.add_address(uplink, HOST6, 64),
+                    veth,
+                ]
+            )
+        inside(fd, _set_up_far)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+
+def _set_up_far() -> None:
+    index = netlink.index_of("eth0") or 0
+    with Netlink() as kernel:
+        kernel.run(
+            [
+                netlink.set_link(index=1, up=True),
+                netlink.set_link(index=index, up=True),
+                netlink.add_address(index, FAR4, 24),
+                netlink.add_address(index, FAR6, 64),
+                netlink.add_route(index, gateway=HOST4),
+                netlink.add_route(index, gateway=HOST6),
+            ]
+        )
+
+
 class Recorder:
     """Events as they are published."""
 
@@ -98,6 +143,7 @@ class Daemon:
         self.dead = True
         self.networks.firewall.close()
         self.service.names.close()
+        self.service.publisher.forwarding.close()
         self.service.spaces.close()
         for container_id in list(self.service.book.sandboxes):
             self.service.publisher.ports.release(container_id)

@@ -75,7 +75,8 @@ async def test_published_port_from_the_host_and_from_neighbours(daemon: Daemon) 
         assert three.inside(lambda: ask(gateway, 8080)).startswith("one ")
         assert ask("127.0.0.1", 7000) == ""
         assert one.attachment.settings["Ports"]["7000/tcp"] == [
-            {"HostIp": "0.0.0.0", "HostPort": "8080"}
+            {"HostIp": "0.0.0.0", "HostPort": "8080"},
+            {"HostIp": "::", "HostPort": "8080"},
         ]
     finally:
         echo.close()

@@ -136,7 +136,7 @@ async def test_a_dead_resolver_is_replaced(daemon: Daemon) -> None:
     await daemon.management.create(NetworkCreate(name="mine"))
     one = await run(daemon, request("one", "mine"))
     try:
-        process = daemon.networks.service.names.process
+        process = daemon.networks.service.names.helper.process
         assert process is not None
         process.kill()
         process.wait()
@@ -154,7 +154,7 @@ async def test_nothing_is_left_when_the_last_container_is_gone(tmp_path: Path) -
     assert state() != clean
     await daemon.service.detach(one.id)
     one.end()
-    resolver = daemon.service.names.process
+    resolver = daemon.service.names.helper.process
     assert resolver is not None
     await daemon.close()
     assert state() == clean

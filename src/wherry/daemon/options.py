@@ -78,6 +78,12 @@ _PLAIN = (
     Option("default-address-pools", ("--default-address-pool",), "list", "pools of networks"),
     Option("default-gateway", ("--default-gateway",), "text", "gateway of the default bridge"),
     Option("firewall", ("--firewall",), "text", "docker or host: who may refuse a published port"),
+    Option(
+        "userland-proxy",
+        ("--userland-proxy",),
+        "bool",
+        "forward ports that the kernel cannot translate: [::1], IPv6 to IPv4",
+    ),
     Option("dns", ("--dns",), "list", "name servers of containers"),
     Option("dns-opts", ("--dns-opt",), "list", "resolver options of containers"),
     Option("dns-search", ("--dns-search",), "list", "search domains of containers"),
@@ -99,7 +105,6 @@ _PLAIN = (
 
 _NO_EFFECT = (
     ("live-restore", ("--live-restore",), "bool"),
-    ("userland-proxy", ("--userland-proxy",), "bool"),
     ("userland-proxy-path", ("--userland-proxy-path",), "text"),
     ("experimental", ("--experimental",), "bool"),
     ("features", (), "map"),

@@ -57,7 +57,7 @@ class Networks:
         table = ruleset.table_name(str(paths.data))
         self._table = table
         self._local = ipam.local_pool(str(paths.data))
-        self.firewall = Firewall(table)
+        self.firewall = Firewall(table, host_rules=settings.host_firewall)
         self._sweeper = Sweeper(table)
         self._spaces = Spaces(paths.netns)
         self._names = Names(paths.resolver_socket)
@@ -78,6 +78,7 @@ class Networks:
             spaces=self._spaces,
             names=self._names,
             events=events,
+            forwarder_socket=paths.forwarder_socket,
         )
         self._warnings: list[str] = []
         self.service.on_adopt = self._adopt
@@ -215,6 +216,7 @@ class Networks:
             elif self._book.endpoints.get(container_id):
                 self._take_over(sandbox, pid)
         await self.firewall.sync()
+        await self._adopt_ports()
         await self._put_back()
         await self._adopt_names()
 
@@ -230,6 +232,16 @@ class Networks:
         self._book.sandboxes[container_id] = msgspec.structs.replace(sandbox, namespace=space.inode)
         if sandbox.ports:
             self.service.publisher.adopt(sandbox)
+
+    async def _adopt_ports(self) -> None:
+        publisher = self.service.publisher
+        running = [each for each in self._book.sandboxes.values() if each.running and each.ports]
+        try:
+            await publisher.forwarding.adopt(
+                {each.container_id: publisher.forwards(each) for each in running}
+            )
+        except (OSError, WherryError) as error:
+            _log.error("published ports of containers: %s", error)
 
     async def _put_back(self) -> None:
         """Bridges that had to be made again get their containers back."""
@@ -275,6 +287,7 @@ class Networks:
         with contextlib.suppress(OSError):
             await self._sweeper.now()
         self._names.close()
+        self.service.publisher.forwarding.close()
         self._spaces.close()
 
     async def dismantle(self) -> None:
@@ -289,6 +302,7 @@ class Networks:
                 with contextlib.suppress(OSError, WherryError):
                     await self.service.drivers[network.driver].remove(network)
         await self._names.stop()
+        await self.service.publisher.forwarding.stop()
         with contextlib.suppress(OSError, WherryError):
             await self.firewall.remove()
         await asyncio.to_thread(neighbours.part, bridges.live_group(self._table))

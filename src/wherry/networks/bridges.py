@@ -106,6 +106,15 @@ def enable_forwarding(*, ipv6: bool) -> None:
             netns.write_sysctl(name, "1")
 
 
+def has_ipv6() -> bool:
+    """Whether the host has any IPv6 address."""
+    try:
+        with open("/proc/thread-self/net/if_inet6") as file:
+            return bool(file.read(1))
+    except OSError:
+        return False
+
+
 def find(device: str) -> Link | None:
     """The interface of that name, or None."""
     with Netlink() as kernel:

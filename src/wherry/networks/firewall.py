@@ -31,8 +31,10 @@ _QUIET = 0.3
 class Firewall:
     """Callers change what is wanted and then ``await sync()``; waiting callers share one change."""
 
-    def __init__(self, table: str) -> None:
+    def __init__(self, table: str, *, host_rules: bool = False) -> None:
+        """``host_rules``: published ports are left to the host's sockets and INPUT rules."""
         self.table = table
+        self._host_rules = host_rules
         self._bridges: dict[str, BridgeRules] = {}
         self._published: dict[str, list[Published]] = {}
         self._applied: ruleset.Elements | None = None
@@ -65,7 +67,7 @@ class Firewall:
         async with self._lock:
             wanted = self._wanted()
             if self._applied is None:
-                await self._apply(ruleset.rebuild(self.table, wanted), wanted)
+                await self._apply(self._whole(wanted), wanted)
                 return
             script = ruleset.change(self.table, self._applied, wanted)
             if not script:
@@ -75,7 +77,7 @@ class Firewall:
             except WherryError as error:
                 # Somebody else changed our table: put the whole of it right.
                 _log.warning("firewall table %s is rebuilt: %s", self.table, error.message)
-                await self._apply(ruleset.rebuild(self.table, wanted), wanted)
+                await self._apply(self._whole(wanted), wanted)
 
     async def rebuild(self) -> None:
         """Write the whole table again, in one transaction."""
@@ -100,9 +102,12 @@ class Firewall:
         except WherryError:
             return
         if ruleset.has_rules(users):
-            self._nft.run(ruleset.rebuild(self.table, ruleset.elements((), ())))
+            self._nft.run(self._whole(ruleset.elements((), ())))
         else:
             self._nft.run(ruleset.remove(self.table))
+
+    def _whole(self, wanted: ruleset.Elements) -> str:
+        return ruleset.rebuild(self.table, wanted, host_rules=self._host_rules)
 
     def _wanted(self) -> ruleset.Elements:
         published = [each for entries in self._published.values() for each in entries]

@@ -71,6 +71,7 @@ class HostPorts:
 
     def held(self, container_id: str) -> Mapping[Key, socket.socket]:
         """The sockets that hold the container's ports; they stay this object's."""
+        self._fill(container_id)
         return self._sockets.get(container_id, {})
 
     def take(
@@ -82,7 +83,8 @@ class HostPorts:
         chance too; what it does not want any more is given back. Raises ``Internal`` (500, as
         Docker) with a text that names the first port in use.
         """
-        claim = _Claim(container_id, self._maps, self.held(container_id), families)
+        mine = self._sockets.get(container_id, {})
+        claim = _Claim(container_id, self._maps, mine, families)
         try:
             for each in wanted:
                 claim.add(each)
@@ -107,13 +109,12 @@ class HostPorts:
     def adopt(self, container_id: str, maps: Sequence[PortMap]) -> None:
         """Take over what a running container has published, whether it can be held or not."""
         self._maps[container_id] = list(maps)
-        self._sockets.setdefault(container_id, {})
         self._fill(container_id)
 
     def _fill(self, container_id: str) -> None:
         """Hold what is the container's already and can be held."""
-        held = self._sockets[container_id]
-        for run in self._maps[container_id]:
+        held = self._sockets.setdefault(container_id, {})
+        for run in self._maps.get(container_id, ()):
             if run.count > HOLD:
                 continue
             for key in keys(run):

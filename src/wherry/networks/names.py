@@ -1,22 +1,15 @@
-"""The daemon's side of the name resolver: starts its process and tells it who is who.
+"""The daemon's side of the name resolver: tells it who is who.
 
 The resolver (``wherry.networks.resolver``) is a process of its own that outlives the daemon. It is
-given the listening sockets of each container's namespace, opened by the daemon, over a unix
-socket, and answers there by itself. One message is one JSON object in one packet; each is
-acknowledged.
+given the listening sockets of each container's namespace, opened by the daemon, and answers there
+by itself.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import importlib.util
-import json
 import logging
-import os
 import socket
-import subprocess
-import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,11 +18,9 @@ import msgspec
 
 from wherry.errors import Internal, Unavailable, WherryError
 from wherry.linux.tasks import spawn
+from wherry.networks.helper import Helper
 
 _log = logging.getLogger(__name__)
-_START = 10.0
-_ANSWER = 5.0
-PROTOCOL = 1
 
 
 class View(msgspec.Struct, frozen=True):
@@ -51,17 +42,19 @@ class Names:
     """Keeps one resolver process per daemon, started when the first container needs it."""
 
     def __init__(self, control: Path, resolv_conf: str = "/etc/resolv.conf") -> None:
-        self._control = control
-        self._resolv_conf = resolv_conf
-        self._socket: socket.socket | None = None
+        self.helper = Helper(
+            "name resolver",
+            "wherry.networks.resolver.process",
+            control,
+            [resolv_conf],
+            _packages,
+        )
+        self.helper.on_start = self._started
+        self.helper.on_end = self._ended
         self._views: dict[str, View] = {}
         self._handed: set[str] = set()
         """Containers whose sockets the resolver has."""
-        self._lock = asyncio.Lock()
         self._reopen: Sockets | None = None
-        self._pidfd: int | None = None
-        self.process: subprocess.Popen[bytes] | None = None
-        """The resolver, if this daemon has started it."""
         self._closed = False
         self._restoring = False
 
@@ -77,10 +70,9 @@ class Names:
         self._views[container_id] = view
         message = {"do": "put", "id": container_id, **msgspec.to_builtins(view)}
         try:
-            async with self._lock:
-                await self._send(message, [each.fileno() for each in sockets])
-                if sockets:
-                    self._handed.add(container_id)
+            await self.helper.send(message, [each.fileno() for each in sockets])
+            if sockets:
+                self._handed.add(container_id)
         except BaseException:
             if known is None:
                 self._views.pop(container_id, None)
@@ -96,154 +88,58 @@ class Names:
         self._handed.discard(container_id)
         if self._views.pop(container_id, None) is None:
             return
-        async with self._lock:
+        try:
+            await self.helper.send({"do": "drop", "id": container_id}, start=False)
+        except Unavailable:
             # One that is not there has nothing to drop.
-            with contextlib.suppress(Unavailable):
-                await self._send({"do": "drop", "id": container_id}, start=False)
+            return
 
     async def adopt(self, views: Mapping[str, View]) -> list[str]:
         """At daemon start: bring a resolver that went on to ``views``, without sockets.
 
-        Returns the containers that it does not listen for, which must be ``put`` with sockets.
+        One of another version is ended. Returns the containers that nobody listens for, which
+        must be ``put`` with sockets.
         """
-        if not views and not self._control.exists():
-            return []
-        async with self._lock:
-            known = set((await self._send({"do": "list"})).get("ids", ()))
-            self._handed |= known & set(views)
-            for container_id in known - set(views):
-                await self._send({"do": "drop", "id": container_id})
+        known: set[str] = set()
+        if self.helper.exists:
+            known = await self._known()
+        for container_id in known - set(views):
+            await self.helper.send({"do": "drop", "id": container_id})
+        self._handed |= known & set(views)
         for container_id in known & set(views):
             await self.put(container_id, views[container_id])
         return [each for each in views if each not in known]
 
+    async def _known(self) -> set[str]:
+        try:
+            version = (await self.helper.send({"do": "version"}, start=False)).get("version")
+            if version == self.helper.version:
+                return set((await self.helper.send({"do": "list"}, start=False)).get("ids", ()))
+        except Internal:
+            _log.info("a name resolver of an earlier version is replaced")
+        except Unavailable:
+            return set()
+        await self.helper.stop()
+        return set()
+
     def close(self) -> None:
         """The daemon ends; the resolver goes on."""
         self._closed = True
-        self._unwatch()
-        self._forget()
+        self.helper.close()
 
     async def stop(self) -> None:
         """End the resolver too."""
         self._closed = True
-        if self._socket is not None or self._control.exists():
-            async with self._lock:
-                try:
-                    await self._send({"do": "stop"}, start=False)
-                except (OSError, Unavailable, Internal):
-                    pass
-        self.close()
+        await self.helper.stop()
 
-    # The connection
-
-    async def _send(
-        self, message: Mapping[str, Any], fds: Sequence[int] = (), *, start: bool = True
-    ) -> dict[str, Any]:
-        for attempt in (1, 2):
-            try:
-                sock = await self._connected(start=start, about=message.get("id", ""))
-                return await self._exchange(sock, message, fds)
-            except (OSError, EOFError) as error:
-                self._forget()
-                if attempt == 2 or not start:
-                    raise Unavailable(f"the name resolver does not answer: {error}") from error
-        raise Unavailable("the name resolver does not answer")
-
-    async def _exchange(
-        self, sock: socket.socket, message: Mapping[str, Any], fds: Sequence[int]
-    ) -> dict[str, Any]:
-        socket.send_fds(sock, [json.dumps(message).encode()], list(fds))
-        loop = asyncio.get_running_loop()
-        answer = await asyncio.wait_for(loop.sock_recv(sock, 1 << 20), _ANSWER)
-        if not answer:
-            raise EOFError("it has ended")
-        found: dict[str, Any] = json.loads(answer)
-        if found.get("error"):
-            raise Internal(f"the name resolver refused: {found['error']}")
-        return found
-
-    async def _connected(self, *, start: bool, about: str) -> socket.socket:
-        """``about``: the container that the message is about; it needs no restoring."""
-        if self._socket is not None:
-            return self._socket
-        sock = self._dial()
-        if sock is None:
-            if not start:
-                raise OSError("it does not run")
-            await self._launch()
-            sock = self._dial()
-            self._handed.clear()
-            if set(self._views) - {about}:
-                self._restore_later()
-            if sock is None:
-                raise OSError("it did not start")
-        self._socket = sock
-        self._watch(sock)
-        return sock
-
-    def _dial(self) -> socket.socket | None:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
-        sock.setblocking(False)
-        try:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
-            sock.connect(str(self._control))
-        except OSError:
-            sock.close()
-            return None
-        return sock
-
-    async def _launch(self) -> None:
-        """Start the process; it says one line when its socket is there."""
-        read, write = os.pipe()
-        try:
-            process = await asyncio.to_thread(self._start_process, write)
-        except OSError as error:
-            os.close(read)
-            raise Unavailable(f"the name resolver cannot be started: {error}") from error
-        finally:
-            os.close(write)
-        try:
-            line = await asyncio.wait_for(asyncio.to_thread(os.read, read, 64), _START)
-        finally:
-            os.close(read)
-        if line != b"ready\n":
-            raise Unavailable("the name resolver did not start")
-        self.process = process
-
-    def _start_process(self, ready: int) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-S", "-E", "-c", _BOOT, _package_root(), *_site()]
-        return subprocess.Popen(
-            [*command, "--", str(self._control), self._resolv_conf, str(ready)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            pass_fds=(ready,),
-            start_new_session=True,
-            cwd="/",
-        )
-
-    def _watch(self, sock: socket.socket) -> None:
-        """Notice the resolver's end, whoever started it."""
-        self._unwatch()
-        data = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-        try:
-            self._pidfd = os.pidfd_open(int.from_bytes(data[:4], sys.byteorder))
-        except OSError:
-            return
-        asyncio.get_running_loop().add_reader(self._pidfd, self._ended)
-
-    def _unwatch(self) -> None:
-        if self._pidfd is not None:
-            asyncio.get_running_loop().remove_reader(self._pidfd)
-            os.close(self._pidfd)
-            self._pidfd = None
+    def _started(self, about: str) -> None:
+        """``about``: the container that the first message is about; it needs no restoring."""
+        self._handed.clear()
+        if set(self._views) - {about}:
+            self._restore_later()
 
     def _ended(self) -> None:
-        self._unwatch()
-        self._forget()
         self._handed.clear()
-        if self.process is not None:
-            self.process.poll()
         if self._views:
             _log.error("the name resolver has ended and is started again")
             self._restore_later()
@@ -277,24 +173,8 @@ class Names:
             return
         await self.put(container_id, view, sockets)
 
-    def _forget(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
 
-
-_BOOT = (
-    "import sys; at = sys.argv.index('--'); sys.path[:0] = sys.argv[1:at]; "
-    "sys.argv = ['wherry-resolver'] + sys.argv[at + 1:]; "
-    "from wherry.networks.resolver.process import main; main()"
-)
-
-
-def _package_root() -> str:
-    return str(Path(__file__).resolve().parents[2])
-
-
-def _site() -> list[str]:
+def _packages() -> list[str]:
     """Where dnslib lives; ``site`` itself would cost 10 ms and what it imports."""
     spec = importlib.util.find_spec("dnslib")
     if spec is None or spec.origin is None:

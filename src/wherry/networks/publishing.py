@@ -1,4 +1,4 @@
-"""Published ports of running containers: the host's ports, the firewall, tracked flows.
+"""Published ports of running containers: the host's ports, firewall, forwarder, tracked flows.
 
 What is published is in the sandbox (``PortMap``); which of a container's endpoints the ports lead
 to is decided by its default routes.
@@ -7,7 +7,8 @@ to is decided by its default routes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import msgspec
 
@@ -16,6 +17,7 @@ from wherry.networks import bridges, portspec
 from wherry.networks.book import Book
 from wherry.networks.drivers import Driver
 from wherry.networks.firewall import Firewall
+from wherry.networks.forwarding import Forward, Forwarding
 from wherry.networks.hostports import HostPorts
 from wherry.networks.portspec import Wanted
 from wherry.networks.ruleset import Published
@@ -43,12 +45,14 @@ class Publisher:
         settings: NetworkSettings,
         drivers: Mapping[str, Driver],
         firewall: Firewall,
+        forwarder_socket: Path,
     ) -> None:
         self._book = book
         self._settings = settings
         self._drivers = drivers
         self._firewall = firewall
         self.ports = HostPorts()
+        self.forwarding = Forwarding(forwarder_socket, self.ports.held)
 
     async def take(
         self, request: NetworkRequest, sandbox: Sandbox, routes: Mapping[int, Endpoint]
@@ -76,12 +80,22 @@ class Publisher:
             if self._drivers[network.driver].publishes:
                 families.append(version)
                 binding = network.options.get(BINDING) or binding
+        if 4 in families and 6 not in families and self._serves_six(routes[4]):
+            families.append(6)
         if binding and binding not in portspec.WILD:
             wanted = [each if each.host_ip else portspec.bound_to(each, binding) for each in wanted]
         return wanted, families
 
+    def _serves_six(self, endpoint: Endpoint) -> bool:
+        """Whether the forwarder leads IPv6 to a container that has none."""
+        routed = self._book.network(endpoint.network_id).options.get(GATEWAY_MODE_4) == "routed"
+        proxied = self._settings.userland_proxy or self._settings.host_firewall
+        return proxied and not routed and bridges.has_ipv6()
+
     async def publish(self, sandbox: Sandbox, *, fresh: bool) -> None:
-        """Bring the firewall to the container's ports; ``fresh``: forget flows to them."""
+        """Bring firewall and forwarder to the container's ports.
+
+        ``fresh``: forget flows to them."""
         entries = self.entries(sandbox)
         for device in {
             self._book.networks[each].device
@@ -91,6 +105,7 @@ class Publisher:
             bridges.allow_loopback(device)
         self._firewall.set_published(sandbox.container_id, entries)
         await self._firewall.sync()
+        await self.forwarding.put(sandbox.container_id, self.forwards(sandbox))
         if fresh:
             await self._forget_flows(sandbox.ports)
 
@@ -128,7 +143,8 @@ class Publisher:
             await asyncio.to_thread(conntrack.forget_udp, (), datagrams)
 
     def adopt(self, sandbox: Sandbox) -> None:
-        """Ports of a container that went on without us; the firewall is synced by the caller."""
+        """Ports of a container that went on without us; firewall and forwarder are brought to
+        them by the caller, all together."""
         self.ports.adopt(sandbox.container_id, sandbox.ports)
         self._firewall.set_published(sandbox.container_id, self.entries(sandbox))
 
@@ -136,6 +152,7 @@ class Publisher:
         """The container has ended: take its ports out of the firewall."""
         self._firewall.set_published(sandbox.container_id, ())
         await self._firewall.sync()
+        await self.forwarding.drop(sandbox.container_id)
         if any(each.protocol == "udp" for each in sandbox.ports):
             addresses = [each.ipv4 for each in endpoints] + [each.ipv6 for each in endpoints]
             wanted = [each for each in addresses if each]
@@ -143,20 +160,35 @@ class Publisher:
 
     def entries(self, sandbox: Sandbox) -> list[Published]:
         """The container's ports as the firewall sees them."""
+        return [
+            Published(run, address, routed=self._routed(sandbox, run))
+            for run, address in self._targets(sandbox)
+            if (":" in run.host_ip) == (":" in address)
+        ]
+
+    def forwards(self, sandbox: Sandbox) -> list[Forward]:
+        """The container's ports that the forwarder serves."""
         found = []
-        endpoints = {e.network_id: e for e in self._book.endpoints.get(sandbox.container_id, ())}
-        for run in sandbox.ports:
-            six = ":" in run.host_ip
-            network_id = sandbox.gateway6 if six else sandbox.gateway4
-            endpoint = endpoints.get(network_id)
-            if endpoint is None:
-                continue
-            mode = GATEWAY_MODE_6 if six else GATEWAY_MODE_4
-            found.append(
-                Published(
-                    run,
-                    endpoint.ipv6 if six else endpoint.ipv4,
-                    routed=self._book.networks[network_id].options.get(mode) == "routed",
-                )
-            )
+        for run, address in self._targets(sandbox):
+            # The kernel translates nothing between the families, nor from ::1.
+            needed = ":" in run.host_ip and (":" not in address or run.host_ip in ("::", "::1"))
+            wanted = self._settings.host_firewall or (needed and self._settings.userland_proxy)
+            if wanted and not self._routed(sandbox, run):
+                found.append(Forward(run, address))
         return found
+
+    def _targets(self, sandbox: Sandbox) -> Iterator[tuple[PortMap, str]]:
+        """Every run with the address that it leads to: of its family, where there is one."""
+        endpoints = {e.network_id: e for e in self._book.endpoints.get(sandbox.container_id, ())}
+        first, second = endpoints.get(sandbox.gateway4), endpoints.get(sandbox.gateway6)
+        four, six = first.ipv4 if first else "", second.ipv6 if second else ""
+        for run in sandbox.ports:
+            address = (six or four) if ":" in run.host_ip else four
+            if address:
+                yield run, address
+
+    def _routed(self, sandbox: Sandbox, run: PortMap) -> bool:
+        six = ":" in run.host_ip
+        network = self._book.networks.get(sandbox.gateway6 if six else sandbox.gateway4)
+        mode = GATEWAY_MODE_6 if six else GATEWAY_MODE_4
+        return network is not None and network.options.get(mode) == "routed"

@@ -36,8 +36,6 @@ _SETS = {
     "hairpin6": "type ipv6_addr . ipv6_addr; flags interval",
     "routed4": f"type ipv4_addr . {_DNAT}; flags interval",
     "routed6": f"type ipv6_addr . {_DNAT}; flags interval",
-    "inbound4": f"type ipv4_addr . {_DNAT}; flags interval",
-    "inbound6": f"type ipv6_addr . {_DNAT}; flags interval",
 }
 _MAPS = {
     "same4": f"type ipv4_addr . {_DNAT} : ipv4_addr; flags interval",
@@ -55,8 +53,6 @@ _CHAINS = {
     "publish": (
         "",
         (
-            "ip daddr . meta l4proto . th dport @inbound4 return",
-            "ip6 daddr . meta l4proto . th dport @inbound6 return",
             f"{_PORTS} dnat ip to ip daddr . meta l4proto . th dport map @same4",
             f"{_PORTS} dnat ip addr . port to ip daddr . meta l4proto . th dport map @moved4",
             f"{_PORTS} dnat ip6 to ip6 daddr . meta l4proto . th dport map @same6",
@@ -74,15 +70,10 @@ _CHAINS = {
     ),
     "outgoing": (
         "type nat hook output priority -100; policy accept;",
-        ("fib daddr type local jump publish_local",),
-    ),
-    "publish_local": (
-        "",
         (
-            f"{_PORTS} dnat ip to ip daddr . meta l4proto . th dport map @same4",
-            f"{_PORTS} dnat ip addr . port to ip daddr . meta l4proto . th dport map @moved4",
-            f"{_PORTS} dnat ip6 to ip6 daddr . meta l4proto . th dport map @same6",
-            f"{_PORTS} dnat ip6 addr . port to ip6 daddr . meta l4proto . th dport map @moved6",
+            # The kernel takes no answer to ::1 from elsewhere: the forwarder listens there.
+            "ip6 daddr ::1 return",
+            "fib daddr type local jump publish",
         ),
     ),
     "leaving": (
@@ -91,7 +82,6 @@ _CHAINS = {
             # From the host's loopback to a container, and back to the network it came from:
             # the answer must come through here again.
             "ip saddr 127.0.0.0/8 oifname @bridges masquerade",
-            "ip6 saddr ::1 oifname @bridges masquerade",
             "ct status dnat ip saddr . ip daddr @hairpin4 masquerade",
             "ct status dnat ip6 saddr . ip6 daddr @hairpin6 masquerade",
             "ip saddr @masquerade4 oifname != @bridges masquerade",
@@ -144,8 +134,6 @@ class Published:
     address: str
     routed: bool = False
     """No translation: the container's own address is reached, on this port only."""
-    inbound: bool = False
-    """Packets from elsewhere are left to the forwarder, so that INPUT rules see them."""
 
 
 def table_name(data_root: str) -> str:
@@ -190,8 +178,6 @@ def _publish(found: dict[str, dict[str, str]], each: Published) -> None:
         return
     host = _ANY[family] if run.host_ip in ("0.0.0.0", "::") else run.host_ip
     ports = f"{run.first}-{run.last}" if run.count > 1 else f"{run.first}"
-    if each.inbound:
-        found[f"inbound{family}"][f"{host} . {run.protocol} . {ports}"] = ""
     if run.first == run.target:
         found[f"same{family}"][f"{host} . {run.protocol} . {ports}"] = each.address
         return
@@ -201,8 +187,14 @@ def _publish(found: dict[str, dict[str, str]], each: Published) -> None:
         moved[key] = f"{each.address} . {run.target + step}"
 
 
-def skeleton(table: str) -> str:
-    """The table with its chains, sets and rules; applying it again changes nothing."""
+def skeleton(table: str, *, host_rules: bool = False) -> str:
+    """The table with its chains, sets and rules; applying it again changes nothing.
+
+    ``host_rules``: what comes from elsewhere is not translated, so that it goes through the
+    host's INPUT rules to the forwarder's sockets; only the host itself is led straight on."""
+    chains = {name: rules for name, (_, rules) in _CHAINS.items()}
+    if host_rules:
+        chains["incoming"] = ()
     lines = [f"table inet {table} {{"]
     lines += [f"  set {name} {{\n    {kind}\n  }}" for name, kind in _SETS.items()]
     lines += [f"  map {name} {{\n    {kind}\n  }}" for name, kind in _MAPS.items()]
@@ -214,7 +206,7 @@ def skeleton(table: str) -> str:
     lines += [f"flush set inet {table} {name}" for name in _SETS]
     lines += [f"flush map inet {table} {name}" for name in _MAPS]
     lines.append(f"table inet {table} {{")
-    for name, (_, rules) in _CHAINS.items():
+    for name, rules in chains.items():
         body = "\n".join(f"    {rule}" for rule in rules)
         lines.append(f"  chain {name} {{\n{body}\n  }}")
     lines.append("}")
@@ -226,9 +218,9 @@ def _lines(verb: str, table: str, name: str, entries: Mapping[str, str]) -> str:
     return f"{verb} element inet {table} {name} {{ {body} }}\n"
 
 
-def rebuild(table: str, wanted: Elements) -> str:
+def rebuild(table: str, wanted: Elements, *, host_rules: bool = False) -> str:
     """One transaction that makes the table exactly so, whatever it was; keeps ``user``."""
-    return skeleton(table) + "".join(
+    return skeleton(table, host_rules=host_rules) + "".join(
         _lines("add", table, name, entries) for name, entries in wanted.items() if entries
     )
 

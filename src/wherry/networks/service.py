@@ -13,6 +13,7 @@ import dataclasses
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -48,6 +49,7 @@ class NetworkService:
         spaces: Spaces,
         names: Names,
         events: Events,
+        forwarder_socket: Path,
     ) -> None:
         self.book = book
         self.settings_of_daemon = settings
@@ -57,7 +59,7 @@ class NetworkService:
         self.spaces = spaces
         self.names = names
         self.events = events
-        self.publisher = Publisher(book, settings, drivers, firewall)
+        self.publisher = Publisher(book, settings, drivers, firewall, forwarder_socket)
         self.on_adopt: Callable[[Mapping[str, int]], Awaitable[None]] | None = None
         self._locks: dict[str, asyncio.Lock] = {}
         self._shown: dict[str, tuple[Any, dict[str, Any]]] = {}

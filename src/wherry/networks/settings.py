@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from wherry.errors import Invalid, NotImplementedYet
+from wherry.errors import Invalid
 from wherry.networks import ipam
 from wherry.networks.values import Subnet
 
@@ -33,6 +33,10 @@ class NetworkSettings:
     dns_search: tuple[str, ...] = ()
     dns_options: tuple[str, ...] = ()
     gateway: str = ""
+    host_firewall: bool = False
+    """Published ports obey the host's INPUT rules (``"firewall": "host"``)."""
+    userland_proxy: bool = True
+    """The forwarder serves what the kernel cannot translate (IPv6 to IPv4, ``[::1]``)."""
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> NetworkSettings:
@@ -40,11 +44,6 @@ class NetworkSettings:
         firewall = str(values.get("firewall") or "docker")
         if firewall not in ("docker", "host"):
             raise Invalid(f"invalid --firewall {firewall!r}: docker or host")
-        if firewall == "host":
-            raise NotImplementedYet(
-                "--firewall host: not implemented by this version of Wherry; published ports "
-                "can be bound to an address, or closed in the table's chain 'user'"
-            )
         binding = str(values.get("ip") or "")
         if binding:
             try:
@@ -66,6 +65,8 @@ class NetworkSettings:
             dns_search=tuple(str(each) for each in values.get("dns_search") or ()),
             dns_options=tuple(str(each) for each in values.get("dns_opts") or ()),
             gateway=str(values.get("default_gateway") or ""),
+            host_firewall=firewall == "host",
+            userland_proxy=bool(values.get("userland_proxy", True)),
         )
 
     def default_subnet(self) -> Subnet | None:

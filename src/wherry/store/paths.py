@@ -156,6 +156,11 @@ class Paths:
         return self.run / "resolver.sock"
 
     @cached_property
+    def forwarder_socket(self) -> Path:
+        """Where the daemon talks to the port forwarder, which outlives it."""
+        return self.run / "forwarder.sock"
+
+    @cached_property
     def socket(self) -> Path:
         return self.run / "wherry.sock"
 

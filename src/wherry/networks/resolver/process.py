@@ -1,6 +1,7 @@
-"""The resolver's loop: one thread over all containers' sockets, and the daemon's control socket.
+"""The resolver: one thread over all containers' sockets.
 
-Started by ``wherry.networks.names``, which also explains the messages. UDP is served in the loop;
+Started by ``wherry.networks.names``; messages: ``put``, ``drop``, ``list``. UDP is served in the
+loop;
 a TCP connection, which is rare, gets a thread of its own. Other servers are asked from the host's
 network namespace, so that a resolver on the host's loopback can be one of them.
 """
@@ -8,30 +9,24 @@ network namespace, so that a resolver on the host's loopback can be one of them.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import resource
 import selectors
-import signal
 import socket
 import struct
-import sys
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 from dnslib import DNSRecord
 
 from wherry.networks.resolver.upstream import Cache, HostServers, Order
 from wherry.networks.resolver.zone import Client, Zone, failure
+from wherry.networks.sidecar import Loop, start
 
 _IN_FLIGHT = 1024
 _NEXT = 1.0
 """Seconds after which the next server is asked too."""
 _GIVE_UP = 8.0
-_IDLE = 60.0
-"""Seconds without daemon and containers after which the process ends."""
 _THREADS = 64
 
 
@@ -66,39 +61,29 @@ class Entry:
 
 
 class Resolver:
-    def __init__(self, control: socket.socket, resolv_conf: str) -> None:
+    """Implements ``sidecar.Service``."""
+
+    def __init__(self, loop: Loop, resolv_conf: str) -> None:
         self._zone = Zone()
         self._entries: dict[str, Entry] = {}
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(control, selectors.EVENT_READ, self._accept)
-        self._control = control
-        self._daemons: set[socket.socket] = set()
+        self._selector = loop.selector
         self._host = HostServers(resolv_conf)
         self._order = Order()
         self._cache = Cache()
         self._pending: set[Pending] = set()
         self._threads = threading.BoundedSemaphore(_THREADS)
         self._lock = threading.Lock()
-        self._alone = time.monotonic()
-        self.running = True
 
-    def run(self) -> None:
-        while self.running:
-            for key, _ in self._selector.select(self._wait()):
-                handler: Callable[[Any], None] = key.data
-                try:
-                    handler(key.fileobj)
-                except OSError:
-                    continue
-            self._tick()
+    def busy(self) -> bool:
+        return bool(self._entries)
 
-    def _wait(self) -> float:
+    def wait(self) -> float:
         now = time.monotonic()
         if not self._pending:
             return 10.0
         return max(0.0, min(min(each.next, each.end) for each in self._pending) - now)
 
-    def _tick(self) -> None:
+    def tick(self) -> None:
         now = time.monotonic()
         for each in list(self._pending):
             if each.end <= now:
@@ -107,36 +92,10 @@ class Resolver:
                 for _, server in each.sockets:
                     self._order.failed(server)
                 self._ask(each)
-        if self._daemons or self._entries:
-            self._alone = now
-        elif now - self._alone > _IDLE:
-            self.running = False
 
     # The daemon
 
-    def _accept(self, control: socket.socket) -> None:
-        connection, _ = control.accept()
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
-        self._daemons.add(connection)
-        self._selector.register(connection, selectors.EVENT_READ, self._command)
-
-    def _command(self, connection: socket.socket) -> None:
-        try:
-            data, fds, _, _ = socket.recv_fds(connection, 1 << 20, 8, socket.MSG_CMSG_CLOEXEC)
-        except OSError:
-            data, fds = b"", []
-        if not data:
-            self._selector.unregister(connection)
-            self._daemons.discard(connection)
-            connection.close()
-            return
-        try:
-            answer = self._obey(json.loads(data), fds)
-        except Exception as error:
-            answer = {"error": f"{type(error).__name__}: {error}"}
-        connection.send(json.dumps(answer).encode())
-
-    def _obey(self, message: dict[str, Any], fds: list[int]) -> dict[str, Any]:
+    def obey(self, message: dict[str, Any], fds: list[int]) -> tuple[dict[str, Any], list[int]]:
         verb = message["do"]
         if verb == "put":
             with self._lock:
@@ -148,12 +107,10 @@ class Resolver:
                 self._zone.drop(message["id"])
             self._silence(message["id"])
         elif verb == "list":
-            return {"ids": list(self._entries)}
-        elif verb == "stop":
-            self.running = False
+            return {"ids": list(self._entries)}, []
         else:
             raise ValueError(f"unknown message {verb}")
-        return {}
+        return {}, []
 
     def _listen(self, container_id: str, fds: list[int]) -> None:
         self._silence(container_id)
@@ -164,8 +121,8 @@ class Resolver:
             each.setblocking(False)
         entry = Entry(container_id, udp, tcp)
         self._entries[container_id] = entry
-        self._selector.register(udp, selectors.EVENT_READ, lambda _: self._datagrams(entry))
-        self._selector.register(tcp, selectors.EVENT_READ, lambda _: self._connection(entry))
+        self._selector.register(udp, selectors.EVENT_READ, lambda *_: self._datagrams(entry))
+        self._selector.register(tcp, selectors.EVENT_READ, lambda *_: self._connection(entry))
 
     def _silence(self, container_id: str) -> None:
         entry = self._entries.pop(container_id, None)
@@ -258,7 +215,7 @@ class Resolver:
             pending.sockets.append((sock, server))
             pending.next = time.monotonic() + _NEXT
             self._selector.register(
-                sock, selectors.EVENT_READ, lambda each: self._told(pending, each)
+                sock, selectors.EVENT_READ, lambda each, _: self._told(pending, each)
             )
             return
         pending.next = pending.end
@@ -383,39 +340,9 @@ def _read(sock: socket.socket, size: int) -> bytes | None:
     return data
 
 
-def _bind(path: str) -> socket.socket:
-    """The control socket; one that nobody answers on any more is replaced."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
-    try:
-        sock.bind(path)
-    except OSError:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as other:
-            try:
-                other.connect(path)
-            except OSError:
-                os.unlink(path)
-                sock.bind(path)
-            else:
-                raise SystemExit("another resolver is at work") from None
-    os.chmod(path, 0o600)
-    sock.listen(4)
-    return sock
-
-
 def main() -> None:
-    """Arguments: control socket, resolv.conf, descriptor to say ``ready`` on."""
-    path, resolv_conf, ready = sys.argv[1:4]
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536), hard))
-    control = _bind(path)
-    resolver = Resolver(control, resolv_conf)
-    signal.signal(signal.SIGTERM, lambda *_: setattr(resolver, "running", False))
-    os.write(int(ready), b"ready\n")
-    os.close(int(ready))
-    resolver.run()
-    with contextlib.suppress(OSError):
-        os.unlink(path)
+    """Further argument: resolv.conf."""
+    start(lambda loop, words: Resolver(loop, words[0]), 65536)
 
 
 if __name__ == "__main__":

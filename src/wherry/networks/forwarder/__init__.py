@@ -1,0 +1,1 @@
+"""The port forwarder: one process that serves ports which the kernel cannot translate."""
