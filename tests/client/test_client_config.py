@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from wherry.client import config as rules
-from wherry.client.config import DEFAULT_HOST, Config, endpoint, load, normal_host
+from wherry.client.config import DEFAULT_HOST, Choice, Config, load, normal_host
 from wherry.client.contexts import context_id
 from wherry.client.engine import Client, escape, lower_version
 from wherry.client.errors import BadHost, CannotConnect
@@ -19,14 +19,14 @@ def empty() -> Config:
 
 def test_order_of_hosts() -> None:
     env = {"WHERRY_HOST": "unix:///w", "DOCKER_HOST": "unix:///d"}
-    assert endpoint(empty(), env, host="tcp://x:1", tls=None).host == "tcp://x:1"
-    assert endpoint(empty(), env, tls=None).host == "unix:///w"
-    assert endpoint(empty(), {"DOCKER_HOST": "unix:///d"}, tls=None).host == "unix:///d"
-    default = endpoint(empty(), {}, tls=None)
+    assert Choice(empty(), env, host="tcp://x:1").endpoint().host == "tcp://x:1"
+    assert Choice(empty(), env).endpoint().host == "unix:///w"
+    assert Choice(empty(), {"DOCKER_HOST": "unix:///d"}).endpoint().host == "unix:///d"
+    default = Choice(empty(), {}).endpoint()
     assert default.host == DEFAULT_HOST
     assert not default.chosen
-    with pytest.raises(BadHost, match="either specify --host or --context"):
-        endpoint(empty(), env, host="x", context="y", tls=None)
+    with pytest.raises(BadHost, match="cannot specify both --host and --context"):
+        Choice(empty(), env, host="x", context="y").endpoint()
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_normal_host(given: str, host: str) -> None:
 
 def test_tls_from_the_environment() -> None:
     env = {"DOCKER_HOST": "tcp://h:1", "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": "/certs"}
-    found = endpoint(empty(), env, tls=None).tls
+    found = Choice(empty(), env).endpoint().tls
     assert found is not None
     assert (found.ca, found.cert, found.key) == (
         "/certs/ca.pem",
@@ -64,15 +64,15 @@ def write_context(folder: Path, name: str, host: str) -> None:
 def test_contexts(tmp_path: Path) -> None:
     write_context(tmp_path, "far", "tcp://far:2376")
     own = Config(str(tmp_path), borrowed=False, values={"currentContext": "far"})
-    assert endpoint(own, {}, tls=None).host == "tcp://far:2376"
-    assert endpoint(own, {"DOCKER_HOST": "unix:///d"}, tls=None).host == "unix:///d"
-    assert endpoint(own, {"DOCKER_HOST": "unix:///d"}, context="far", tls=None).context == "far"
-    assert endpoint(own, {}, context="default", tls=None).host == DEFAULT_HOST
+    assert Choice(own, {}).endpoint().host == "tcp://far:2376"
+    assert Choice(own, {"DOCKER_HOST": "unix:///d"}).endpoint().host == "unix:///d"
+    assert Choice(own, {"DOCKER_HOST": "unix:///d"}, context="far").endpoint().context == "far"
+    assert Choice(own, {}, context="default").endpoint().host == DEFAULT_HOST
     # A context of Docker's own folder names a Docker daemon: it is only followed when asked for.
     borrowed = Config(str(tmp_path), borrowed=True, values={"currentContext": "far"})
-    assert endpoint(borrowed, {}, tls=None).host == DEFAULT_HOST
+    assert Choice(borrowed, {}).endpoint().host == DEFAULT_HOST
     with pytest.raises(BadHost, match="context not found"):
-        endpoint(own, {}, context="nope", tls=None)
+        Choice(own, {}, context="nope").endpoint()
 
 
 def test_config_folder(tmp_path: Path) -> None:

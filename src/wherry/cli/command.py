@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import BinaryIO, TextIO
 
-    from wherry.client.config import Config, Endpoint
+    from wherry.client.config import Choice, Config, Endpoint
     from wherry.client.engine import Client
 
 PROGRAM = "wherry"
@@ -26,14 +26,22 @@ PROGRAM = "wherry"
 class Context:
     """What a command may use: the streams, the configuration and, when asked, the client."""
 
-    def __init__(self, config: Config, endpoint: Endpoint, path: str, *, debug: bool = False):
+    def __init__(self, config: Config, choice: Choice, path: str, *, debug: bool = False):
         self.config = config
-        self.endpoint = endpoint
+        self.choice = choice
         self.path = path
         self.debug = debug
         self.out: TextIO = sys.stdout
         self.err: TextIO = sys.stderr
+        self._endpoint: Endpoint | None = None
         self._client: Client | None = None
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where the daemon is; commands that need none never read the context."""
+        if self._endpoint is None:
+            self._endpoint = self.choice.endpoint()
+        return self._endpoint
 
     @property
     def client(self) -> Client:

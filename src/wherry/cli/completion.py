@@ -156,6 +156,10 @@ def _values(ctx: Context, kind: str) -> list[tuple[str, str]]:
     if kind == "types":
         return [(name, "") for name in ("container", "image", "network", "volume")]
     try:
+        if kind == "contexts":
+            from wherry.client.contexts import DEFAULT, ContextStore
+
+            return [(name, "") for name in (DEFAULT, *ContextStore(ctx.config.folder).names())]
         return _live(ctx.client, kind)
     except ClientError:
         return []

@@ -181,20 +181,20 @@ def _usage(error: UsageError, usage: str, path: str) -> int:
 
 
 def _context(options: Options, path: str) -> Context:
-    from wherry.client.config import endpoint, load
+    from wherry.client.config import Choice, load
 
     config = load(options.text("config"), os.environ)
     hosts = options.many("host")
     if len(hosts) > 1:
         raise CliError("Specify only one -H")
-    where = endpoint(
+    choice = Choice(
         config,
         os.environ,
         host=hosts[0] if hosts else "",
         context=options.text("context"),
         tls=_tls(options, config.folder),
     )
-    return Context(config, where, path, debug=options.on("debug"))
+    return Context(config, choice, path, debug=options.on("debug"))
 
 
 def _tls(options: Options, folder: str) -> Tls | None:

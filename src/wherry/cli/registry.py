@@ -53,6 +53,21 @@ CONTAINER: dict[str, Entry] = {
     ),
 }
 
+CONTEXT: dict[str, Entry] = {
+    "create": ("contexts:CREATE", "Create a context"),
+    "export": (
+        "contexts:EXPORT",
+        "Export a context to a tar archive FILE or a tar stream on STDOUT.",
+    ),
+    "import": ("contexts:IMPORT", "Import a context from a tar or zip file"),
+    "inspect": ("contexts:INSPECT", "Display detailed information on one or more contexts"),
+    "ls": ("contexts:LS", "List contexts"),
+    "rm": ("contexts:RM", "Remove one or more contexts"),
+    "show": ("contexts:SHOW", "Print the name of the current context"),
+    "update": ("contexts:UPDATE", "Update a context"),
+    "use": ("contexts:USE", "Set the current context"),
+}
+
 IMAGE: dict[str, Entry] = {
     "history": ("images:HISTORY", "Show the history of an image"),
     "import": (
@@ -111,6 +126,7 @@ VOLUME: dict[str, Entry] = {
 
 GROUPS: dict[str, tuple[str, dict[str, Entry]]] = {
     "container": ("Manage containers", CONTAINER),
+    "context": ("Manage contexts", CONTEXT),
     "image": ("Manage images", IMAGE),
     "network": ("Manage networks", NETWORK),
     "system": ("Manage Wherry", SYSTEM),
@@ -119,6 +135,7 @@ GROUPS: dict[str, tuple[str, dict[str, Entry]]] = {
 
 SYNONYMS = {
     "container": {"list": "ls", "ps": "ls", "remove": "rm"},
+    "context": {"list": "ls", "remove": "rm"},
     "image": {"list": "ls", "remove": "rm"},
     "network": {"list": "ls", "remove": "rm"},
     "volume": {"list": "ls", "remove": "rm"},

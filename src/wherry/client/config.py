@@ -1,8 +1,9 @@
 """The client's configuration: where the daemon is and what the user prefers. Reads files.
 
 The folder is ``--config``, ``WHERRY_CONFIG``, ``DOCKER_CONFIG``, ``~/.wherry`` where it exists,
-else ``~/.docker`` (so that formats, detach keys and credentials of Docker users apply). The
-``currentContext`` of that last one is not followed: it names a Docker daemon.
+else ``~/.docker`` (so that formats, detach keys, credentials and contexts of Docker users apply).
+The ``currentContext`` of that last one is not followed, as it names a Docker daemon: there Wherry
+keeps its own in ``wherry.json``.
 """
 
 from __future__ import annotations
@@ -55,6 +56,38 @@ class Config:
     def file(self) -> str:
         return os.path.join(self.folder, "config.json")
 
+    @property
+    def choice_file(self) -> str:
+        """Where the current context is kept: not in a borrowed folder's ``config.json``, as that
+        says which daemon Docker's client talks to."""
+        return os.path.join(self.folder, "wherry.json") if self.borrowed else self.file
+
+    def current_context(self) -> str:
+        """Name of the chosen context, or ""."""
+        if not self.borrowed:
+            return self.text("currentContext")
+        found = read_json(self.choice_file).get("currentContext")
+        return found if isinstance(found, str) else ""
+
+    def choose_context(self, name: str) -> None:
+        """Make ``name`` the current context ("" for none); the file's other keys are kept."""
+        import json
+
+        from wherry.client.contexts import replace_file
+
+        path = os.path.realpath(self.choice_file)
+        values = read_json(path)
+        if (values.pop("currentContext", "") or "") == name:
+            return
+        if name:
+            values["currentContext"] = name
+        try:
+            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+            mode = os.stat(path).st_mode & 0o777 if os.path.exists(path) else 0o600
+            replace_file(path, json.dumps(values, indent="\t", ensure_ascii=False).encode(), mode)
+        except OSError as error:
+            raise BadHost(f"cannot store the current context: {error}") from None
+
     def text(self, key: str) -> str:
         """A text setting such as ``psFormat``; empty when missing or of another type."""
         found = self.values.get(key)
@@ -97,50 +130,89 @@ def load(folder: str, env: Mapping[str, str]) -> Config:
             docker = os.path.join(home, ".docker")
             borrowed = os.path.isdir(docker)
             chosen = docker if borrowed else chosen
-    values: dict[str, Any] = {}
-    path = os.path.join(chosen, "config.json")
+    return Config(chosen, borrowed=borrowed, values=read_json(os.path.join(chosen, "config.json")))
+
+
+def read_json(path: str) -> dict[str, Any]:
+    """A JSON object; empty when there is no such file. Raises :class:`BadHost`."""
     try:
         with open(path, encoding="utf-8") as file:
             raw = file.read()
     except OSError:
         raw = ""
-    if raw.strip():
-        import json
+    if not raw.strip():
+        return {}
+    import json
 
-        try:
-            values = json.loads(raw)
-        except ValueError as error:
-            raise BadHost(f"loading config file: {path}: {error}") from None
-        if not isinstance(values, dict):
-            raise BadHost(f"loading config file: {path}: not a JSON object")
-    return Config(chosen, borrowed=borrowed, values=values)
+    try:
+        values = json.loads(raw)
+    except ValueError as error:
+        raise BadHost(f"loading config file: {path}: {error}") from None
+    if not isinstance(values, dict):
+        raise BadHost(f"loading config file: {path}: not a JSON object")
+    return values
 
 
-def endpoint(
-    config: Config, env: Mapping[str, str], *, host: str = "", context: str = "", tls: Tls | None
-) -> Endpoint:
-    """Choose the daemon: ``-H``, ``-c``, ``WHERRY_HOST``, ``DOCKER_HOST``, context variables,
-    the current context, the default socket.
+class Choice:
+    """What flags and environment say about the daemon; the context's files are read when asked.
 
-    Raises :class:`BadHost` for a context that does not exist or ``-H`` together with ``-c``.
+    In this order: ``-H``, ``-c``, ``WHERRY_HOST``, ``DOCKER_HOST``, the context variables, the
+    current context, the default socket.
     """
-    if host and context:
-        raise BadHost("conflicting options: either specify --host or --context, not both")
-    if host:
-        return Endpoint(normal_host(host), tls, "default", True)
-    if not context:
-        named = env.get("WHERRY_HOST") or env.get("DOCKER_HOST")
-        if named:
-            return Endpoint(normal_host(named), tls or _env_tls(config, env), "default", True)
-    name = context or env.get("WHERRY_CONTEXT") or env.get("DOCKER_CONTEXT") or ""
-    if not name and not config.borrowed:
-        name = config.text("currentContext")
-    if not name or name == "default":
-        return Endpoint(DEFAULT_HOST, tls, "default", False)
-    from wherry.client.contexts import read_context
 
-    found, found_tls = read_context(config.folder, name)
-    return Endpoint(normal_host(found), tls or found_tls, name, True)
+    def __init__(
+        self,
+        config: Config,
+        env: Mapping[str, str],
+        *,
+        host: str = "",
+        context: str = "",
+        tls: Tls | None = None,
+    ) -> None:
+        self._config = config
+        self._env = env
+        self._host = host
+        self._context = context
+        self._tls = tls
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that names a host; a context that is chosen gives way to it."""
+        return next((name for name in ("WHERRY_HOST", "DOCKER_HOST") if self._env.get(name)), "")
+
+    @property
+    def name(self) -> str:
+        """The context's name, ``default`` for what flags and environment say themselves.
+
+        Raises :class:`BadHost` for ``-H`` together with ``-c``.
+        """
+        if self._host and self._context:
+            raise BadHost("conflicting options: cannot specify both --host and --context")
+        if self._context:
+            return self._context
+        if self._host or self.variable:
+            return "default"
+        named = self._env.get("WHERRY_CONTEXT") or self._env.get("DOCKER_CONTEXT")
+        return named or self._config.current_context() or "default"
+
+    def endpoint(self) -> Endpoint:
+        """Raises :class:`BadHost` for a context that does not exist, and as ``name`` does."""
+        name = self.name
+        if name == "default":
+            return self.default()
+        from wherry.client.contexts import ContextStore
+
+        host, tls = ContextStore(self._config.folder).endpoint(name)
+        return Endpoint(host or DEFAULT_HOST, self._tls or tls, name, True)
+
+    def default(self) -> Endpoint:
+        """What the context ``default`` means."""
+        if self._host:
+            return Endpoint(normal_host(self._host), self._tls, "default", True)
+        if self.variable and not self._context:
+            host = normal_host(self._env[self.variable])
+            return Endpoint(host, self._tls or _env_tls(self._config, self._env), "default", True)
+        return Endpoint(DEFAULT_HOST, self._tls, "default", False)
 
 
 def _env_tls(config: Config, env: Mapping[str, str]) -> Tls | None:

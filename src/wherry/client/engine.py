@@ -10,7 +10,7 @@ import json
 
 from wherry.client.errors import ApiError, ConnectionLost
 from wherry.client.http import Connection
-from wherry.client.transport import connect, host_header
+from wherry.client.transport import connect, explain, hint, host_header
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -179,15 +179,18 @@ class Client:
         connection = connection or self._connect()
         try:
             return connection.request(method, target, self.headers | headers, body)
-        except ConnectionLost:
+        except ConnectionLost as error:
             # An idle connection may have been closed by the daemon; a request that can be made
             # again without harm gets one more try.
             if fresh or method not in ("GET", "HEAD"):
-                raise
+                raise ConnectionLost(error.message + hint(self.endpoint)) from None
         return self._connect().request(method, target, self.headers | headers, body)
 
     def _connect(self) -> Connection:
-        return Connection(connect(self.endpoint), host_header(self.endpoint))
+        endpoint = self.endpoint
+        return Connection(
+            connect(endpoint), host_header(endpoint), lambda error: explain(endpoint, error)
+        )
 
     def _keep(self, response: Response) -> None:
         if response.done and response.reusable and self._idle is None:

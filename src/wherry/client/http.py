@@ -12,7 +12,7 @@ from wherry.client.errors import ConnectionLost
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 _READ = 65536
 _MAX_HEAD = 256 * 1024
@@ -101,11 +101,14 @@ class Response:
 
 
 class Connection:
-    """One connection; one request at a time."""
+    """One connection; one request at a time. ``explain``: a failed transfer in plain words."""
 
-    def __init__(self, sock: socket.socket, host: str) -> None:
+    def __init__(
+        self, sock: socket.socket, host: str, explain: Callable[[OSError], str] = str
+    ) -> None:
         self.sock = sock
         self._host = host
+        self._why = explain
         self._buffer = b""
 
     def request(
@@ -137,6 +140,8 @@ class Connection:
                     self._send_chunks(body)
         except (BrokenPipeError, ConnectionResetError):
             pass
+        except OSError as error:
+            raise ConnectionLost(self._why(error)) from None
         while True:
             response = self._head()
             if response.status == 101 or response.status >= 200:
@@ -153,6 +158,8 @@ class Connection:
         line = self.line()
         words = line.split(None, 2)
         if len(words) < 2 or not words[0].startswith(b"HTTP/1.") or not words[1].isdigit():
+            if line.startswith(b"\x15\x03"):
+                raise ConnectionLost("the daemon speaks TLS: use --tlsverify or --tls")
             raise ConnectionLost(f"malformed HTTP response {line[:60]!r}")
         headers: dict[str, str] = {}
         while line := self.line():
@@ -190,6 +197,8 @@ class Connection:
             return self.sock.recv(_READ)
         except ConnectionResetError:
             return b""
+        except OSError as error:
+            raise ConnectionLost(self._why(error)) from None
 
     @property
     def buffered(self) -> bool:

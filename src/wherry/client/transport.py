@@ -38,6 +38,41 @@ def host_header(endpoint: Endpoint) -> str:
     return rest.split("/", 1)[0] if scheme in ("tcp", "http", "https") else "api.moby.localhost"
 
 
+def explain(endpoint: Endpoint, error: OSError) -> str:
+    """What it means that a transfer failed. In TLS 1.3 the daemon's word on our certificate comes
+    with the first answer, long after the connection was made."""
+    if type(error).__name__.startswith("SSL"):
+        import ssl
+
+        from wherry.client.tls import explained
+
+        if isinstance(error, ssl.SSLError):
+            return f"error during connect: {explained(error, endpoint.tls)}"
+    return f"the connection to {endpoint.host} broke: {error.strerror or error}"
+
+
+def hint(endpoint: Endpoint) -> str:
+    """What to look at when a daemon hung up without a word; "" when there is nothing to say."""
+    scheme = endpoint.host.partition("://")[0]
+    if scheme == "ssh":
+        return (
+            f" (ssh to {endpoint.host} has ended: what it said stands above; the other machine "
+            "needs wherry or docker on its PATH, and a daemon)"
+        )
+    if scheme in ("tcp", "http") and endpoint.tls is None:
+        return " (does it want TLS? --tlsverify, or a context with certificates)"
+    if endpoint.tls is not None or scheme == "https":
+        # Since TLS 1.3 a server judges our certificate when we think we are connected, and not
+        # every one sends its verdict before it hangs up.
+        from wherry.client.tls import none_given, own_certificate
+
+        own = own_certificate(endpoint.tls)
+        if own:
+            return f": perhaps it does not accept the client certificate {own}"
+        return f": perhaps it asks for {none_given(endpoint.tls)}"
+    return ""
+
+
 def _unix(path: str) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -71,46 +106,60 @@ def split_address(address: str, default_port: int) -> tuple[str, int]:
 
 
 def _secure(sock: socket.socket, rest: str, tls: Tls | None) -> socket.socket:
-    import os
     import ssl
 
+    from wherry.client.tls import client_context, explained
+
     try:
-        context = ssl.create_default_context(
-            cafile=tls.ca if tls and tls.verify and tls.ca and os.path.exists(tls.ca) else None
-        )
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if tls is not None and not tls.verify:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        if tls is not None and tls.cert and os.path.exists(tls.cert):
-            context.load_cert_chain(tls.cert, tls.key or None)
         name, _ = split_address(rest.split("/", 1)[0], 2376)
-        return context.wrap_socket(sock, server_hostname=name)
+        return client_context(tls).wrap_socket(sock, server_hostname=name)
     except ssl.SSLError as error:
         sock.close()
-        raise BadHost(f"error during connect: tls: {error.reason or error}") from None
+        raise BadHost(f"error during connect: {explained(error, tls)}") from None
     except OSError as error:
         sock.close()
         raise BadHost(f"error during connect: {error}") from None
 
 
-def _ssh(rest: str) -> socket.socket:
-    """``ssh [user@]host[:port][/socket]``: the remote client carries the bytes (dial-stdio)."""
-    import subprocess
+# ``wherry`` or ``docker`` on the other machine carries the bytes to its socket. The login shell may
+# be any, so the choice between the two is given to ``sh``.
+_REMOTE = (
+    "sh -c 'if command -v wherry >/dev/null 2>&1; then exec wherry{0} system dial-stdio; "
+    "else exec docker{0} system dial-stdio; fi'"
+)
+# An interrupt from the terminal is for the container, not for the connection to it.
+_STEADY = "trap '' INT QUIT; exec ssh \"$@\""
 
+
+def ssh_arguments(rest: str) -> list[str]:
+    """What ``ssh`` is given for ``[user@]host[:port][/socket]``. Raises :class:`BadHost`."""
     address, _, path = rest.partition("/")
     user, _, place = address.rpartition("@")
-    name, _, port = place.partition(":")
-    if not name or name.startswith("-") or user.startswith("-"):
-        raise BadHost(f"unable to parse docker host `ssh://{rest}`: no host")
-    command = ["ssh", "-o", "ConnectTimeout=30", "-T"]
+    name, port = split_address(place, 0) if place else ("", 0)
+    if not place or name.startswith("-") or user.startswith("-"):
+        raise BadHost(f"unable to parse docker host `ssh://{rest}`: it names no machine")
+    if ":" in user:
+        raise BadHost(f"unable to parse docker host `ssh://{rest}`: a password cannot be given")
+    quoted = path and all(char.isalnum() or char in "/._-+" for char in path)
+    if path and not quoted:
+        raise BadHost(f"unable to parse docker host `ssh://{rest}`: odd path of a socket")
+    command = ["-o", "ConnectTimeout=30", "-T"]
     command += ["-l", user] if user else []
-    command += ["-p", port] if port else []
-    remote = ["wherry"] + (["--host", f"unix:///{path}"] if path else [])
+    command += ["-p", str(port)] if port else []
+    return [*command, "--", name, _REMOTE.format(f" --host unix:///{path}" if path else "")]
+
+
+def _ssh(rest: str) -> socket.socket:
+    import shutil
+    import subprocess
+
+    arguments = ssh_arguments(rest)
+    if shutil.which("ssh") is None:
+        raise BadHost(f"ssh://{rest} needs the program ssh, which is not installed here")
     ours, theirs = socket.socketpair()
     try:
         subprocess.Popen(
-            [*command, "--", name, *remote, "system", "dial-stdio"],
+            ["sh", "-c", _STEADY, "ssh", *arguments],
             stdin=theirs.fileno(),
             stdout=theirs.fileno(),
         )
