@@ -12,9 +12,9 @@ from typing import Any
 from wherry.api.app import Application
 from wherry.api.routing import Router
 from wherry.api.server import ApiServer
-from wherry.containers.service import AttachOptions, ExecRequest, LogLine, LogOptions
+from wherry.containers.service import AttachOptions, ExecRequest, LogLine, LogOptions, Outcome
 from wherry.errors import Conflict, NotFound, NotModified, WherryError
-from wherry.wire.container import CreateRequest, HostConfig, RestartPolicy
+from wherry.wire.container import CreateRequest, UpdateRequest
 
 
 class FakeSession:
@@ -180,11 +180,9 @@ class FakeContainers:
     def exec_inspect(self, exec_id: str) -> dict[str, Any]:
         return {"ID": exec_id}
 
-    async def update(
-        self, ref: str, resources: HostConfig, restart: RestartPolicy | None
-    ) -> list[str]:
-        self._note("update", ref, resources, restart)
-        return []
+    async def update(self, ref: str, asked: UpdateRequest) -> Outcome:
+        self._note("update", ref, asked)
+        return Outcome(["careful"], ["Memory"], ["Env"])
 
     async def top(self, ref: str, ps_args: str = "-ef") -> tuple[list[str], list[list[str]]]:
         self._note("top", ref, ps_args)

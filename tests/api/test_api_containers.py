@@ -286,9 +286,14 @@ async def test_rest_of_the_life_cycle(service: Service, containers: FakeContaine
         ("remove", "c1", True, True, False),
     ]
     body = b'{"Memory": 5, "RestartPolicy": {"Name": "always"}}'
-    assert (await service.ask("POST", "/containers/c1/update", body)).status == 200
-    _, _, resources, restart = containers.calls[-1]
-    assert (resources.memory, restart.name) == (5, "always")
+    answer = await service.ask("POST", "/containers/c1/update", body)
+    assert json.loads(answer.body) == {
+        "Warnings": ["careful"],
+        "Applied": ["Memory"],
+        "AtNextStart": ["Env"],
+    }
+    _, _, asked = containers.calls[-1]
+    assert (asked.memory, asked.restart_policy.name) == (5, "always")
     top = await service.ask("GET", "/containers/c1/top?ps_args=aux")
     assert json.loads(top.body) == {"Titles": ["PID"], "Processes": [["1"]]}
     changes = await service.ask("GET", "/containers/c1/changes")

@@ -22,7 +22,7 @@ from wherry.runtime.failures import CommandNotFound
 from wherry.runtime.port import AttachStream, ExecLaunch, Exit, Launch, Running
 from wherry.store.database import Database
 from wherry.store.paths import Paths
-from wherry.wire.container import Config, CreateRequest, HostConfig
+from wherry.wire.container import Config, CreateRequest, HostConfig, UpdateRequest
 
 IMAGE_CONFIG = {
     "Env": ["PATH=/bin", "FROM_IMAGE=1"],
@@ -294,8 +294,11 @@ class FakeSpecs:
     def cgroup_path(self, record: Record) -> str:
         return f"/fake/{record.id}"
 
+    def possible(self, asked: UpdateRequest) -> tuple[UpdateRequest, list[str]]:
+        return asked, []
+
     def resources(self, host: HostConfig) -> Mapping[str, Any]:
-        return {"memory": host.memory}
+        return {"memory": {"limit": host.memory}} if host.memory else {}
 
 
 class Events:

@@ -14,7 +14,7 @@ from wherry.containers.health import Plan, judge, pause_before, plan_of
 from wherry.containers.look import select_processes
 from wherry.containers.merge import check_health, merge_config, merge_env, normal_port
 from wherry.containers.record import Health, Probe
-from wherry.containers.update import merge_resources
+from wherry.containers.resources import merge_resources
 from wherry.containers.watch import next_delay
 from wherry.errors import Invalid, NotImplementedYet
 from wherry.wire.container import (

@@ -15,7 +15,14 @@ from wherry.containers.service import AttachOptions, ExecRequest
 from wherry.errors import Conflict, Invalid
 from wherry.linux.tasks import spawn
 from wherry.runtime.failures import CommandNotExecutable, CommandNotFound
-from wherry.wire.container import HealthConfig, HostConfig, LogConfig, RestartPolicy, Ulimit
+from wherry.wire.container import (
+    HealthConfig,
+    HostConfig,
+    LogConfig,
+    RestartPolicy,
+    Ulimit,
+    UpdateRequest,
+)
 
 pytestmark = pytest.mark.root
 
@@ -251,7 +258,7 @@ async def test_limits_are_applied_and_updated(host: ContainerHost) -> None:
     assert text.split().count("1024") == 2
     assert "Read-only file system" in text
     assert str(64 << 20) in text
-    await host.engine.update(container, HostConfig(memory=32 << 20, memory_swap=64 << 20), None)
+    await host.engine.update(container, UpdateRequest(memory=32 << 20, memory_swap=64 << 20))
     _, text = await host.exec(
         container, "sh", "-c",
         "cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max",

@@ -15,7 +15,13 @@ from wherry.api.routing import Call, Router
 from wherry.containers.service import Containers, LogOptions
 from wherry.errors import Invalid
 from wherry.linux.tasks import spawn
-from wherry.wire.container import Config, CreateRequest, HostConfig, NetworkingConfig
+from wherry.wire.container import (
+    Config,
+    CreateRequest,
+    HostConfig,
+    NetworkingConfig,
+    UpdateRequest,
+)
 from wherry.wire.frames import frame
 
 
@@ -149,11 +155,16 @@ class ContainerRoutes:
         return empty(200)
 
     async def update(self, call: Call) -> web.StreamResponse:
-        resources = await call.body(HostConfig)
-        restart = resources.restart_policy
-        resources.restart_policy = None
-        warnings = await self._containers.update(call.path["id"], resources, restart)
-        return json_reply({"Warnings": warnings or []})
+        """Beyond Docker: more can change, and the answer says what already has."""
+        asked = await call.body(UpdateRequest)
+        outcome = await self._containers.update(call.path["id"], asked)
+        return json_reply(
+            {
+                "Warnings": outcome.warnings,
+                "Applied": outcome.applied,
+                "AtNextStart": outcome.at_next_start,
+            }
+        )
 
     async def top(self, call: Call) -> web.StreamResponse:
         arguments = call.query.text("ps_args") or "-ef"

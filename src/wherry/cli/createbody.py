@@ -58,7 +58,7 @@ def _config(options: Options, words: list[str], proxies: dict[str, str]) -> Body
         "Image": words[0],
         "WorkingDir": options.text("workdir"),
         "Entrypoint": [options.text("entrypoint")] if options.changed("entrypoint") else None,
-        "Labels": dict(_pair(one) for one in [*labels, *options.many("label")]),
+        "Labels": dict(values.pair(one) for one in [*labels, *options.many("label")]),
         "StopSignal": options.text("stop-signal"),
     }
     # When stdin is allocated in attached mode it is closed as the client goes away.
@@ -69,11 +69,6 @@ def _config(options: Options, words: list[str], proxies: dict[str, str]) -> Body
     if health is not None:
         config["Healthcheck"] = health
     return config
-
-
-def _pair(word: str) -> tuple[str, str]:
-    key, _, text = word.partition("=")
-    return key, text
 
 
 def health_config(options: Options) -> Body | None:
@@ -213,7 +208,7 @@ def _log_config(options: Options) -> Body:
     driver, words = options.text("log-driver"), options.many("log-opt")
     if driver == "none" and words:
         raise ValueError(f"invalid logging opts for driver {driver}")
-    return {"Type": driver, "Config": dict(_pair(one) for one in words)}
+    return {"Type": driver, "Config": dict(values.pair(one) for one in words)}
 
 
 def _mode(

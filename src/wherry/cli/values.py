@@ -63,6 +63,12 @@ def label(word: str) -> str:
     return word
 
 
+def pair(word: str) -> tuple[str, str]:
+    """``key=value``; no ``=`` means an empty value."""
+    key, _, text = word.partition("=")
+    return key, text
+
+
 def environment(word: str) -> str:
     """``VAR=value``; ``VAR`` alone takes the value of our environment where there is one."""
     name, equals, _ = word.partition("=")

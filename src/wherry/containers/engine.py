@@ -25,6 +25,7 @@ from wherry.containers.service import (
     ExecRequest,
     LogLine,
     LogOptions,
+    Outcome,
     Session,
 )
 from wherry.containers.specs import Specs
@@ -36,6 +37,7 @@ from wherry.containers.update import Updater
 from wherry.containers.watch import Supervisor
 from wherry.errors import Conflict, Invalid, NotFound, NotModified, WherryError
 from wherry.images.service import Images
+from wherry.linux.livemounts import LiveMounts
 from wherry.linux.namespaces import PrivateMounts
 from wherry.linux.syscalls import LinuxSyscalls
 from wherry.linux.tasks import spawn
@@ -43,7 +45,7 @@ from wherry.runtime.port import Runtime
 from wherry.store.containers import ContainerTable
 from wherry.store.database import Database
 from wherry.store.paths import Paths
-from wherry.wire.container import CreateRequest, HostConfig, RestartPolicy
+from wherry.wire.container import CreateRequest, UpdateRequest
 from wherry.wire.mounts import MountPoint
 
 
@@ -62,7 +64,9 @@ class ContainerEngine:
         facts: HostFacts,
         specs: Specs,
         namespaces: PrivateMounts | None = None,
+        live_mounts: LiveMounts | None = None,
     ) -> None:
+        private = namespaces or PrivateMounts(LinuxSyscalls())
         self._events = events
         self._facts = facts
         self._paths = paths
@@ -92,16 +96,34 @@ class ContainerEngine:
         self._execs = Execs(book, paths, runtime, specs)
         self._rotator = Rotator(book, paths, runtime)
         self._logs = Logs(paths, self._rotator)
-        self._archiver = Archiver(paths, images, namespaces or PrivateMounts(LinuxSyscalls()))
+        self._archiver = Archiver(paths, images, private)
         self._stats = Stats(book, specs.cgroup_path, facts.memory_total)
         self._looker = Looker(book, paths, images, runtime, networking)
-        self._updater = Updater(book, runtime, specs, facts)
-        self._reconciler = Reconciler(
-            book, paths, runtime, networking, volumes, self._supervisor, self._remover
-        )
         self._supervisor.bind(self._again, self._starter.start, self._gone)
         self._remover.on_remove.append(self._execs.forget)
         self._health = HealthChecks(book, paths, runtime, specs, self._unhealthy)
+        self._updater = Updater(
+            book,
+            paths,
+            images,
+            runtime,
+            networking,
+            volumes,
+            specs,
+            facts,
+            self._health,
+            live_mounts or LiveMounts(private),
+        )
+        self._reconciler = Reconciler(
+            book,
+            paths,
+            runtime,
+            networking,
+            volumes,
+            self._supervisor,
+            self._remover,
+            self._updater,
+        )
         self._supervisor.on_start.append(self._health.begin)
         self._supervisor.on_end.append(self._health.end)
         self._supervisor.on_start.append(self._rotator.begin)
@@ -264,10 +286,8 @@ class ContainerEngine:
     def exec_inspect(self, exec_id: str) -> dict[str, Any]:
         return self._execs.inspect(exec_id)
 
-    async def update(
-        self, ref: str, resources: HostConfig, restart: RestartPolicy | None
-    ) -> list[str]:
-        return await self._updater.update(self._book.get(ref), resources, restart)
+    async def update(self, ref: str, asked: UpdateRequest) -> Outcome:
+        return await self._updater.update(self._book.get(ref), asked)
 
     async def top(self, ref: str, ps_args: str = "-ef") -> tuple[list[str], list[list[str]]]:
         return await self._looker.top(self._book.get(ref), ps_args)

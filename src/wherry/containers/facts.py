@@ -19,6 +19,8 @@ class HostFacts:
     memory_total: int = 0
     """Bytes."""
     cpus: int = 0
+    whole: Mapping[str, str] = field(default_factory=dict)
+    """``cpus`` and ``mems`` of the whole host, as in cpusets."""
     swap_accounting: bool = True
     host_gateway: str = ""
     """What ``host-gateway`` in ExtraHosts stands for."""

@@ -114,12 +114,12 @@ class HealthChecks:
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def begin(self, live: Live) -> None:
-        """The container runs: check it, if it has a check."""
+        """The container runs, or has another check: check it, if it has one."""
+        self.end(live)
         config = live.record.config
         plan = plan_of(config.healthcheck, config.shell)
         if plan is None:
             return
-        self.end(live)
         self._tasks[live.id] = spawn(self._check(live, plan), name=f"health {live.id[:12]}")
 
     def end(self, live: Live) -> None:

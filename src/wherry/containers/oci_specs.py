@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from wherry.containers.record import Record
 from wherry.containers.service import ExecRequest
 from wherry.containers.specs import SpecInputs
@@ -14,7 +16,7 @@ from wherry.linux.devices import DeviceNode, host_devices, resolve
 from wherry.linux.host import HostFacts
 from wherry.runtime import spec, users
 from wherry.runtime.spec import ExecSpecRequest, SpecRequest
-from wherry.wire.container import Config, HostConfig, Ulimit
+from wherry.wire.container import Config, HostConfig, Ulimit, UpdateRequest
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,10 @@ class OciSpecs:
                 default_ulimits=self.default_ulimits,
             ),
         )
+
+    def possible(self, asked: UpdateRequest) -> tuple[UpdateRequest, list[str]]:
+        clear, warnings = spec.possible(asked, self.facts)
+        return msgspec.structs.replace(asked, **clear), warnings
 
     def resources(self, host: HostConfig) -> Mapping[str, Any]:
         return spec.update_resources(host, self.facts)

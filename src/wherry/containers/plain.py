@@ -14,7 +14,7 @@ import msgspec
 
 from wherry.errors import Invalid, NotImplementedYet
 from wherry.wire.attachment import NetworkAttachment, NetworkRequest
-from wherry.wire.container import HostConfig, NetworkingConfig
+from wherry.wire.container import HostConfig, Mount, NetworkingConfig
 from wherry.wire.mounts import MountPoint, MountRequest, RootView
 
 
@@ -115,6 +115,35 @@ class PlainVolumes:
 
     async def release(self, container_id: str, points: Sequence[MountPoint]) -> None:
         return None
+
+    def unknown(self, mounts: Sequence[Mount]) -> list[str]:
+        return []
+
+    async def extend(
+        self, container_id: str, mounts: Sequence[Mount], present: Sequence[MountPoint]
+    ) -> list[MountPoint]:
+        if any(each.type != "bind" or not each.source or not each.target for each in mounts):
+            raise NotImplementedYet("--mount: this daemon runs without volumes")
+        binds = [
+            f"{each.source}:{each.target}:{'ro' if each.read_only else 'rw'}" for each in mounts
+        ]
+        points, _ = await self.plan(MountRequest(container_id, HostConfig(binds=binds), ()))
+        return points
+
+    async def add(
+        self, container_id: str, points: Sequence[MountPoint], root: RootView, first: int
+    ) -> list[Mapping[str, Any]]:
+        return await self.prepare(container_id, points, root)
+
+    async def withdraw(
+        self, container_id: str, points: Sequence[MountPoint], first: int, made: Sequence[str]
+    ) -> None:
+        return None
+
+    async def retain(
+        self, container_id: str, points: Sequence[MountPoint]
+    ) -> Sequence[tuple[str, bool]]:
+        return ()
 
     async def forget(
         self, container_id: str, points: Sequence[MountPoint], *, remove_anonymous: bool

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from wherry.wire.attachment import NetworkAttachment, NetworkRequest
-from wherry.wire.container import HostConfig, NetworkingConfig
+from wherry.wire.container import HostConfig, Mount, NetworkingConfig
 from wherry.wire.mounts import MountPoint, MountRequest, RootView
 
 __all__ = [
@@ -79,6 +79,30 @@ class Volumes(Protocol):
 
     async def release(self, container_id: str, points: Sequence[MountPoint]) -> None:
         """After exit. Idempotent."""
+
+    def unknown(self, mounts: Sequence[Mount]) -> list[str]:
+        """Names of volumes that ``extend`` would make."""
+
+    async def extend(
+        self, container_id: str, mounts: Sequence[Mount], present: Sequence[MountPoint]
+    ) -> list[MountPoint]:
+        """Further mounts for a container that exists, planned as by ``plan``: the new ones."""
+
+    async def add(
+        self, container_id: str, points: Sequence[MountPoint], root: RootView, first: int
+    ) -> list[Mapping[str, Any]]:
+        """While it runs: as ``prepare``, numbering from ``first``; ``withdraw`` undoes it."""
+
+    async def withdraw(
+        self, container_id: str, points: Sequence[MountPoint], first: int, made: Sequence[str]
+    ) -> None:
+        """Undo ``extend`` and ``add``: ``points`` are all that stays, ``made`` what ``unknown``
+        said before. Idempotent."""
+
+    async def retain(
+        self, container_id: str, points: Sequence[MountPoint]
+    ) -> Sequence[tuple[str, bool]]:
+        """Let go of every volume that none of ``points`` names. Idempotent."""
 
     async def forget(
         self, container_id: str, points: Sequence[MountPoint], *, remove_anonymous: bool

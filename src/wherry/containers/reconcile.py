@@ -1,7 +1,8 @@
 """The daemon starts: make the book and the world agree.
 
 - a container that runs is adopted; one that ended meanwhile gets its real code and time;
-- what was being made is removed; what was being removed is gone;
+- what was being made is removed; what was being removed is gone; an update that was under way
+  has happened or not;
 - restart policies are honoured.
 """
 
@@ -20,6 +21,7 @@ from wherry.containers.layers import make_init_layer
 from wherry.containers.ports import Networking, Volumes
 from wherry.containers.remove import Remover
 from wherry.containers.transitions import Event, Status, has_process
+from wherry.containers.update import Updater
 from wherry.containers.watch import Supervisor, restart_due
 from wherry.errors import WherryError
 from wherry.runtime.port import Exit, Runtime
@@ -38,6 +40,7 @@ class Reconciler:
         volumes: Volumes,
         supervisor: Supervisor,
         remover: Remover,
+        updater: Updater,
     ) -> None:
         self._book = book
         self._paths = paths
@@ -46,6 +49,7 @@ class Reconciler:
         self._volumes = volumes
         self._supervisor = supervisor
         self._remover = remover
+        self._updater = updater
 
     async def reconcile(self) -> None:
         """Containers are looked at side by side; one that fails does not stop the others."""
@@ -101,6 +105,7 @@ class Reconciler:
                 await asyncio.to_thread(shutil.rmtree, folder, True)
 
     async def _settle(self, live: Live) -> None:
+        await self._updater.settle(live)
         status = live.record.status
         if status in (Status.REMOVING, Status.DEAD):
             if status is Status.DEAD:

@@ -62,6 +62,27 @@ class ImageUse(msgspec.Struct, frozen=True):
     os: str = "linux"
 
 
+class Intent(msgspec.Struct, frozen=True, kw_only=True):
+    """An update that is under way; it is on disk before anything is done.
+
+    Before ``done`` everything can be taken back and the record still says what was; afterwards
+    the record says what is, and only leftovers go.
+    """
+
+    done: bool = False
+    resources: HostConfig | None = None
+    """Limits that the running container is given."""
+    ports: bool = False
+    first: int = 0
+    """What new mounts need on the host is numbered from here."""
+    volumes: tuple[str, ...] = ()
+    """Names of volumes that are made."""
+    mounting: tuple[str, ...] = ()
+    """Targets that get a mount in the running container."""
+    unmounting: tuple[str, ...] = ()
+    """Targets that lose theirs once the update is done."""
+
+
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     name: str
@@ -79,6 +100,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     version: int = SPEC_VERSION
     revision: int = 1
     """Grows with every change of what was asked (update, rename)."""
+    intent: Intent | None = None
 
     @property
     def status(self) -> Status:

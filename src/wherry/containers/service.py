@@ -7,10 +7,10 @@ name, with or without the leading slash. ``NotFound`` text: "No such container: 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from wherry.wire.container import CreateRequest, HostConfig, RestartPolicy
+from wherry.wire.container import CreateRequest, UpdateRequest
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,15 @@ class ExecRequest:
     user: str = ""
     privileged: bool = False
     console_size: tuple[int, int] | None = None
+
+
+@dataclass
+class Outcome:
+    """What an update answers: API names of what changed, mounts as ``Mounts TARGET``."""
+
+    warnings: list[str] = field(default_factory=list)
+    applied: list[str] = field(default_factory=list)
+    at_next_start: list[str] = field(default_factory=list)
 
 
 class Session(Protocol):
@@ -161,10 +170,9 @@ class Containers(Protocol):
 
     def exec_inspect(self, exec_id: str) -> dict[str, Any]: ...
 
-    async def update(
-        self, ref: str, resources: HostConfig, restart: RestartPolicy | None
-    ) -> list[str]:
-        """Change limits; returns warnings."""
+    async def update(self, ref: str, asked: UpdateRequest) -> Outcome:
+        """Change an existing container, as a whole or not at all; a running one at once where
+        the kernel allows. ``Invalid`` names a field that contradicts itself or the container."""
 
     async def top(self, ref: str, ps_args: str = "-ef") -> tuple[list[str], list[list[str]]]: ...
 

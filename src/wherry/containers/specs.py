@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from wherry.containers.record import Record
 from wherry.containers.service import ExecRequest
-from wherry.wire.container import Config, HostConfig
+from wherry.wire.container import Config, HostConfig, UpdateRequest
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,9 @@ class Specs(Protocol):
 
     def exec_process(self, record: Record, request: ExecRequest, root: Path) -> Mapping[str, Any]:
         """``process`` of an exec; ``root``: the running container's root directory."""
+
+    def possible(self, asked: UpdateRequest) -> tuple[UpdateRequest, list[str]]:
+        """An update without the limits that this host cannot enforce, and warnings of them."""
 
     def resources(self, host: HostConfig) -> Mapping[str, Any]:
         """OCI ``linux.resources`` for an update."""

@@ -1,75 +1,73 @@
-"""Update of resources and restart policy, on a running container at once."""
+"""Update: a container that exists is made another, as a whole or not at all.
+
+What touches the running container is announced in the record first (``Intent``), done, and then
+made true by one write. Until that write everything can be taken back, by ``settle``, which also
+does so when the daemon was killed in between; after it only leftovers have to go. See
+``docs/design/life-cycle.md``.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import errno
+import logging
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from wherry.containers import defaults
 from wherry.containers.book import Book, Live
+from wherry.containers.changes import Changed, changes, health_after
 from wherry.containers.facts import HostFacts
+from wherry.containers.health import HealthChecks
+from wherry.containers.layers import lower_dirs, user_of
+from wherry.containers.ports import MountPoint, Networking, RootView, Volumes
+from wherry.containers.record import Intent, Record, network_request
+from wherry.containers.resources import transition
+from wherry.containers.service import Outcome
 from wherry.containers.specs import Specs
 from wherry.containers.transitions import Status, has_process
-from wherry.errors import Conflict, Invalid
+from wherry.errors import Conflict, Internal, Invalid, WherryError
+from wherry.images.service import Images
+from wherry.linux.failpoint import reach
+from wherry.linux.livemounts import LiveMounts
 from wherry.runtime.port import Runtime
-from wherry.wire.container import HostConfig, RestartPolicy
+from wherry.store.paths import Paths
+from wherry.wire.container import HostConfig, UpdateRequest
 
-_TEXT_RESOURCES = (
-    "cpu_shares memory nano_cpus blkio_weight blkio_weight_device blkio_device_read_bps "
-    "blkio_device_write_bps blkio_device_read_iops blkio_device_write_iops cpu_period "
-    "cpu_quota cpu_realtime_period cpu_realtime_runtime cpuset_cpus cpuset_mems "
-    "memory_reservation memory_swap memory_swappiness oom_kill_disable pids_limit"
-)
-RESOURCES = _TEXT_RESOURCES.split()
+_log = logging.getLogger(__name__)
 
-
-def merge_resources(old: HostConfig, asked: HostConfig) -> HostConfig:
-    """``old`` with what was asked; zero and empty mean no change (moby ``UpdateContainer``).
-
-    Raises ``Invalid`` for limits that contradict the ones already there.
-    """
-    changes: dict[str, Any] = {
-        name: getattr(asked, name) for name in RESOURCES if getattr(asked, name)
-    }
-    if changes.get("nano_cpus"):
-        if old.cpu_period:
-            raise Invalid(
-                "Conflicting options: Nano CPUs cannot be updated as CPU Period has already "
-                "been set"
-            )
-        if old.cpu_quota:
-            raise Invalid(
-                "Conflicting options: Nano CPUs cannot be updated as CPU Quota has already been set"
-            )
-    for name, words in (("cpu_period", "CPU Period"), ("cpu_quota", "CPU Quota")):
-        if changes.get(name) and old.nano_cpus:
-            raise Invalid(
-                f"Conflicting options: {words} cannot be updated as NanoCPUs has already been set"
-            )
-    memory, swap = changes.get("memory", 0), changes.get("memory_swap")
-    old_swap = old.memory_swap or 0
-    if memory and swap is None and 0 < old_swap < memory:
-        raise Invalid(
-            "Memory limit should be smaller than already set memoryswap limit, update the "
-            "memoryswap at the same time"
-        )
-    if memory and swap is None and not old_swap:
-        changes["memory_swap"] = memory * 2
-    merged: HostConfig = msgspec.structs.replace(old, **changes)
-    return merged
+_HOPELESS = frozenset({errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG})
+"""Errors of a target that the next start would meet as well."""
 
 
 class Updater:
-    def __init__(self, book: Book, runtime: Runtime, specs: Specs, facts: HostFacts) -> None:
+    def __init__(
+        self,
+        book: Book,
+        paths: Paths,
+        images: Images,
+        runtime: Runtime,
+        networking: Networking,
+        volumes: Volumes,
+        specs: Specs,
+        facts: HostFacts,
+        health: HealthChecks,
+        mounts: LiveMounts,
+    ) -> None:
         self._book = book
+        self._paths = paths
+        self._images = images
         self._runtime = runtime
+        self._networking = networking
+        self._volumes = volumes
         self._specs = specs
         self._facts = facts
+        self._health = health
+        self._mounts = mounts
 
-    async def update(
-        self, live: Live, asked: HostConfig, restart: RestartPolicy | None
-    ) -> list[str]:
+    async def update(self, live: Live, asked: UpdateRequest) -> Outcome:
         """See ``containers.service.Containers.update``. All of it, or nothing."""
         async with live.lock:
             record = live.record
@@ -78,21 +76,210 @@ class Updater:
                     f"Cannot update container {record.id}: container is marked for removal and "
                     'cannot be "update"'
                 )
-            old = record.host_config
-            merged = merge_resources(old, asked)
-            warnings = defaults.check_resources(merged, self._facts)
-            if restart is not None and restart.name:
-                if old.auto_remove and restart.name != "no":
-                    raise Conflict(
-                        "Restart policy cannot be updated because AutoRemove is enabled for the "
-                        "container"
-                    )
-                merged = msgspec.structs.replace(merged, restart_policy=restart)
-                defaults.check_policy(merged)
-            changed = any(getattr(merged, name) != getattr(old, name) for name in RESOURCES)
-            if changed and has_process(record.status):
-                runtime = old.runtime or ""
-                await self._runtime.update(record.id, self._specs.resources(merged), runtime)
-            self._book.commit(live, host_config=merged, revision=record.revision + 1)
+            if record.intent is not None:
+                await self.settle(live)
+            asked, discarded = self._specs.possible(asked)
+            changed = changes(record, asked)
+            outcome = Outcome([*discarded, *changed.warnings])
+            outcome.warnings += defaults.check_resources(changed.host, self._facts)
+            defaults.check_policy(changed.host)
+            if changed.ports:
+                outcome.warnings += self._networking.check(changed.host, record.networking)[1]
+            ran = live.running is not None
+            try:
+                points = await self._make(live, changed, outcome)
+                self._commit(live, changed, points)
+            except BaseException:
+                await asyncio.shield(self.settle(live))
+                raise
+            reach("update.committed")
+            await self.settle(live)
+            if changed.health and has_process(live.record.status):
+                self._health.begin(live)
+            if ran and live.running is None:
+                await self._ended(live)
             self._book.publish(live.record, "update")
-            return warnings
+            return outcome
+
+    async def _make(self, live: Live, changed: Changed, outcome: Outcome) -> list[MountPoint]:
+        """Do what can be taken back; returns the new mount points."""
+        running = has_process(live.record.status) and live.running is not None
+        now = outcome.applied if running else outcome.at_next_start
+        outcome.applied += changed.plain
+        now += changed.resources
+        now += ["Healthcheck"] if changed.health else []
+        now += ["Ports"] if changed.ports else []
+        outcome.at_next_start += ["Env"] if changed.env else []
+        if changed.adding or (running and (changed.resources or changed.ports)):
+            first = 10_000 * (live.record.revision + 1)
+            intent = Intent(
+                resources=changed.host if changed.resources and running else None,
+                ports=changed.ports and running,
+                first=first,
+                volumes=tuple(self._volumes.unknown(changed.adding)),
+            )
+            self._book.commit(live, intent=intent)
+            reach("update.intent")
+        points: list[MountPoint] = []
+        if changed.adding:
+            points = await self._new_points(live, changed)
+            reach("update.planned")
+        if running:
+            await self._mount(live, points, outcome)
+            await self._limit(live, live.record.host_config, changed.host, changed.resources)
+            if changed.ports:
+                await self._networking.change_ports(
+                    network_request(
+                        msgspec.structs.replace(
+                            live.record, config=changed.config, host_config=changed.host
+                        )
+                    )
+                )
+                reach("update.ports")
+        else:
+            outcome.at_next_start += [f"Mounts {each.destination}" for each in points]
+        now += [f"Mounts {each.destination}" for each in changed.removing]
+        return points
+
+    async def _new_points(self, live: Live, changed: Changed) -> list[MountPoint]:
+        try:
+            return await self._volumes.extend(live.id, changed.adding, changed.points)
+        except Invalid as error:
+            raise Invalid(f"MountsAdd: {error.message}") from error
+
+    async def _mount(self, live: Live, points: Sequence[MountPoint], outcome: Outcome) -> None:
+        """Mount what can be mounted in the running container."""
+        if not points or live.running is None or live.record.intent is None:
+            return
+        pid = live.running.pid
+        try:
+            places = await self._mounts.places(pid, [each.destination for each in points])
+        except OSError as error:
+            raise self._gone(live, error) from error
+        intent = msgspec.structs.replace(
+            live.record.intent,
+            mounting=tuple(place for place, covered in places.values() if not covered),
+        )
+        self._book.commit(live, intent=intent)
+        sources = await self._volumes.add(live.id, points, self._root(live.record), intent.first)
+        for mount in sources:
+            target = str(mount["destination"])
+            if places[target][1]:
+                outcome.at_next_start.append(f"Mounts {target}")
+                outcome.warnings.append(f"{target} is a mount point in the container by itself")
+                continue
+            try:
+                await self._mounts.attach(pid, mount)
+                outcome.applied.append(f"Mounts {target}")
+            except OSError as error:
+                if live.running is None:
+                    raise self._gone(live, error) from error
+                if error.errno in _HOPELESS:
+                    reason = f"{error.strerror or error}"
+                    raise Invalid(f"MountsAdd: cannot mount at {target}: {reason}") from error
+                outcome.at_next_start.append(f"Mounts {target}")
+                outcome.warnings.append(f"{target} is mounted at the next start only: {error}")
+            reach("update.mounted")
+
+    def _root(self, record: Record) -> RootView:
+        lower = lower_dirs(self._paths, self._images, record)
+        upper = self._paths.container(record.id).upper
+        return RootView(lower, upper, lambda: user_of(record, lower, upper))
+
+    async def _limit(
+        self, live: Live, before: HostConfig, after: HostConfig, names: Sequence[str]
+    ) -> None:
+        """Give the running container other limits."""
+        if not names or live.running is None:
+            return
+        change = transition(
+            self._specs.resources(before), self._specs.resources(after), self._facts.whole
+        )
+        try:
+            await self._runtime.update(live.id, change, before.runtime or "")
+        except WherryError as error:
+            if live.running is None:
+                raise self._gone(live, error) from error
+            raise
+        reach("update.resources")
+
+    def _gone(self, live: Live, error: Exception) -> WherryError:
+        if live.running is None:
+            return Conflict(f"container {live.id} has ended while it was being updated")
+        return Internal(f"container {live.id}: cannot look into its mounts: {error}")
+
+    def _commit(self, live: Live, changed: Changed, points: Sequence[MountPoint]) -> None:
+        record = live.record
+        intent = record.intent
+        if changed.removing and intent is None:
+            intent = Intent()
+        if intent is not None:
+            targets = tuple(each.destination for each in changed.removing)
+            intent = msgspec.structs.replace(intent, done=True, unmounting=targets)
+        extra: dict[str, Any] = {}
+        if changed.health and has_process(record.status):
+            health = health_after(record.state.health, record.config.healthcheck, changed.config)
+            extra["state"] = msgspec.structs.replace(record.state, health=health)
+        self._book.commit(
+            live,
+            config=changed.config,
+            host_config=changed.host,
+            mount_points=tuple(_ordered([*changed.points, *points])),
+            revision=record.revision + 1,
+            intent=intent,
+            **extra,
+        )
+
+    async def settle(self, live: Live) -> None:
+        """Bring an update that was under way to its end: what was not done is taken back. Never
+        raises for what cannot be mended; under the container's lock."""
+        intent = live.record.intent
+        if intent is None:
+            return
+        pid = live.running.pid if live.running is not None else 0
+        targets = intent.unmounting if intent.done else intent.mounting
+        await self._unmount(live, pid, targets)
+        if intent.done:
+            await self._try(live, self._volumes.retain(live.id, live.record.mount_points))
+        else:
+            await self._take_back(live, intent)
+        reach("update.settled")
+        self._book.commit(live, intent=None)
+
+    async def _take_back(self, live: Live, intent: Intent) -> None:
+        record = live.record
+        if intent.resources is not None:
+            work = self._limit(live, intent.resources, record.host_config, ("all",))
+            await self._try(live, work)
+        if intent.ports:
+            await self._try(live, self._networking.change_ports(network_request(record)))
+        work = self._volumes.withdraw(live.id, record.mount_points, intent.first, intent.volumes)
+        await self._try(live, work)
+
+    async def _unmount(self, live: Live, pid: int, targets: Sequence[str]) -> None:
+        if not pid or not targets:
+            return
+        try:
+            for target in targets:
+                await self._mounts.detach(pid, target)
+                reach("update.unmounted")
+        except OSError as error:
+            if live.running is not None:
+                _log.warning("container %s: taking a mount out: %s", live.id, error)
+
+    async def _try(self, live: Live, work: Any) -> None:
+        try:
+            await work
+        except WherryError as error:
+            _log.error("container %s: settling its update: %s", live.id, error.message)
+
+    async def _ended(self, live: Live) -> None:
+        """It ended meanwhile: what the update took for a running one goes as well."""
+        if live.cleanup is not None:
+            await asyncio.wait([live.cleanup])
+        await self._volumes.release(live.id, live.record.mount_points)
+
+
+def _ordered(points: Sequence[MountPoint]) -> list[MountPoint]:
+    """Shallow ones first, so that none covers another."""
+    return sorted(points, key=lambda each: each.destination.rstrip("/").count("/"))

@@ -254,6 +254,10 @@ def _container_facts(
         init_path=host.init_path,
         memory_total=host.memory,
         cpus=host.cpus,
+        whole={
+            "cpus": ",".join(map(str, sorted(host.cpu_list))),
+            "mems": ",".join(map(str, sorted(host.memory_nodes))),
+        },
         swap_accounting=host.swap_limit,
         host_gateway=host_gateway,
         shm_size=defaults.shm_size,

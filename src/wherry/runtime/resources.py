@@ -91,8 +91,8 @@ def limits(host: HostConfig, numbers: DeviceNumbers) -> dict[str, Any]:
     _set(found, "memory", memory(host))
     _set(found, "cpu", cpu(host))
     _set(found, "blockIO", block_io(host, numbers))
-    if host.pids_limit is not None and host.pids_limit != 0:
-        found["pids"] = {"limit": host.pids_limit if host.pids_limit > 0 else -1}
+    if (host.pids_limit or 0) > 0:
+        found["pids"] = {"limit": host.pids_limit}
     return found
 
 

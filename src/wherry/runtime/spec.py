@@ -187,6 +187,12 @@ def enforceable(host: HostConfig, facts: HostFacts) -> dict[str, Any]:
     return clear
 
 
+def possible(asked: HostConfig, facts: HostFacts) -> tuple[dict[str, None], list[str]]:
+    """Fields of an update that this host cannot enforce, to be cleared, and the warnings."""
+    clear = {name: None for name, value in enforceable(asked, facts).items() if value is None}
+    return clear, _missing(asked, facts)
+
+
 def update_resources(
     host: HostConfig,
     facts: HostFacts,

@@ -153,6 +153,12 @@ class VolumeTable:
     def unuse(self, container_id: str) -> None:
         self.database.execute("DELETE FROM volume_uses WHERE container_id = ?", (container_id,))
 
+    def unuse_one(self, volume_id: str, container_id: str) -> None:
+        self.database.execute(
+            "DELETE FROM volume_uses WHERE volume_id = ? AND container_id = ?",
+            (volume_id, container_id),
+        )
+
     def hold(self, volume_id: str, holder: str) -> None:
         self.database.execute(
             "INSERT OR IGNORE INTO volume_mounts VALUES (?, ?)", (volume_id, holder)

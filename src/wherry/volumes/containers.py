@@ -22,6 +22,7 @@ from wherry.volumes.hostmounts import HostMounts
 from wherry.volumes.local import TRASH
 from wherry.volumes.ports import LOCAL, Peers
 from wherry.volumes.service import VolumeService
+from wherry.wire.container import Mount
 from wherry.wire.mounts import MountPoint, MountRequest, RootView
 
 _log = logging.getLogger(__name__)
@@ -146,14 +147,83 @@ class ContainerVolumes:
         self, container_id: str, points_: Sequence[MountPoint], root: RootView
     ) -> list[Mapping[str, Any]]:
         """OCI mounts in order. What was mounted is released again when one of them fails."""
-        mounts: list[Mapping[str, Any]] = []
         try:
-            for number, point in enumerate(points_):
-                mounts.append(await self._mount(container_id, number, point, root))
+            return await self.add(container_id, points_, root, 0)
         except BaseException:
             await self.release(container_id, points_)
             raise
-        return mounts
+
+    # While it exists
+
+    def unknown(self, mounts: Sequence[Mount]) -> list[str]:
+        """Names of volumes that the mounts ask for and that are not there yet."""
+        table = self._service.table
+        named = [each.source for each in mounts if each.type == "volume"]
+        return [name for name in named if name and table.by_name(name) is None]
+
+    async def extend(
+        self, container_id: str, mounts: Sequence[Mount], present: Sequence[MountPoint]
+    ) -> list[MountPoint]:
+        """Plan further mounts. See ``containers.ports.Volumes``."""
+        wanted = [spec.parse_mount(each) for each in mounts]
+        spec.check_unique(wanted)
+        taken = {each.destination for each in present}
+        for each in wanted:
+            if each.target in taken:
+                raise Invalid(f"Duplicate mount point: {each.target}")
+            self._check(each)
+        made: list[str] = []
+        try:
+            found = [await self._point(each, container_id, made) for each in wanted]
+            for point in found:
+                self._use(point, container_id)
+        except BaseException:
+            await self.retain(container_id, present)
+            for volume_id in made:
+                await self._service.remove_unused(volume_id)
+            raise
+        return sorted(found, key=lambda each: spec.depth(each.destination))
+
+    async def add(
+        self, container_id: str, points_: Sequence[MountPoint], root: RootView, first: int
+    ) -> list[Mapping[str, Any]]:
+        """OCI mounts in order; what they need on the host is numbered from ``first``."""
+        return [
+            await self._mount(container_id, number, point, root)
+            for number, point in enumerate(points_, first)
+        ]
+
+    async def retain(
+        self, container_id: str, points_: Sequence[MountPoint]
+    ) -> list[tuple[str, bool]]:
+        """Let go of every volume that none of ``points_`` names. Idempotent; (id, anonymous)."""
+        table = self._service.table
+        kept = {str(each.extra.get("volume_id", "")) for each in points_}
+        gone = [each for each in table.uses_of(container_id) if each[0] not in kept]
+        for volume_id, _ in gone:
+            row = table.by_id(volume_id)
+            if row is not None:
+                async with self._service.lock(row.name):
+                    try:
+                        await self._service.unmount(row, container_id)
+                    except WherryError as error:
+                        _log.warning("container %s: %s", container_id, error.message)
+            table.unuse_one(volume_id, container_id)
+        return gone
+
+    async def withdraw(
+        self, container_id: str, points_: Sequence[MountPoint], first: int, made: Sequence[str]
+    ) -> None:
+        """Undo ``extend`` and ``add``. See ``containers.ports.Volumes``."""
+        await self._host.drop_from(container_id, first)
+        gone = await self.retain(container_id, points_)
+        rows = [self._service.table.by_name(name) for name in made]
+        unwanted = [volume_id for volume_id, anonymous in gone if anonymous]
+        for volume_id in [*unwanted, *(row.id for row in rows if row is not None)]:
+            try:
+                await self._service.remove_unused(volume_id)
+            except WherryError as error:
+                _log.warning("container %s: %s", container_id, error.message)
 
     async def _mount(
         self, container_id: str, number: int, point: MountPoint, root: RootView

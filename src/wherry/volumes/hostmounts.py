@@ -147,8 +147,16 @@ class HostMounts:
         if folder.exists():
             await asyncio.to_thread(self._drop, folder)
 
-    def _drop(self, folder: Path) -> None:
+    async def drop_from(self, container_id: str, first: int) -> None:
+        """Unmount those with a number of at least ``first``. Idempotent; never raises."""
+        folder = self._root / container_id
+        if folder.exists():
+            await asyncio.to_thread(self._drop, folder, first)
+
+    def _drop(self, folder: Path, first: int = 0) -> None:
         for place in sorted(folder.iterdir(), key=lambda each: -int(each.name)):
+            if int(place.name) < first:
+                continue
             try:
                 self._calls.umount(str(place), MNT_DETACH)
             except OSError:

@@ -297,3 +297,24 @@ class CreateRequest(Config):
 
     host_config: HostConfig | None = None
     networking_config: NetworkingConfig | None = None
+
+
+class UpdateRequest(HostConfig):
+    """Body of ``POST /containers/{id}/update``: Docker's resources and ``RestartPolicy``, and,
+    beyond Docker, what else may change. Other fields of ``HostConfig`` are ignored, as in Docker.
+    """
+
+    env_add: list[str] | None = None
+    """``NAME=value``."""
+    env_remove: list[str] | None = None
+    labels_add: dict[str, str] | None = None
+    labels_remove: list[str] | None = None
+    publish_add: dict[str, list[PortBinding] | None] | None = None
+    """As ``PortBindings``; no binding means any free port."""
+    publish_remove: dict[str, list[PortBinding] | None] | None = None
+    """No binding, or one without address and port, means all of the container's port."""
+    mounts_add: list[Mount] | None = None
+    mounts_remove: list[str] | None = None
+    """Targets."""
+    healthcheck: HealthConfig | None = None
+    """What is 0 or empty stays as it is; ``Test`` ``["NONE"]`` ends the checks."""
