@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from wherry.api.app import Application
 from wherry.api.routing import Router
 from wherry.api.server import ApiServer
 from wherry.containers.service import AttachOptions, ExecRequest, LogLine, LogOptions, Outcome
@@ -236,7 +235,7 @@ class Service:
 
     def __init__(self, path: Path, router: Router) -> None:
         self.path = path
-        self.server = ApiServer(Application(router))
+        self.server = ApiServer(router)
 
     async def __aenter__(self) -> Service:
         sock = socket.socket(socket.AF_UNIX)

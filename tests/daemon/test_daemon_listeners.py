@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from tests.support.certificates import certificates
 
-from wherry.api.app import Application
 from wherry.api.routing import Router
 from wherry.api.server import ApiServer
 from wherry.daemon.config import Config, combine
@@ -137,7 +136,7 @@ async def test_mutual_tls(tmp_path: Path, opened: list[Listener]) -> None:
             tlskey=str(tmp_path / "server.key"),
         )
     )
-    server = ApiServer(Application(Router()))
+    server = ApiServer(Router())
     await server.listen(opened[0].sock, opened[0].tls)
     port = opened[0].sock.getsockname()[1]
 

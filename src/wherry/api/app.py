@@ -17,8 +17,9 @@ from aiohttp import web
 
 from wherry import __version__
 from wherry.api.connection import Connection
+from wherry.api.policy import Guard
 from wherry.api.replies import Ended, empty, error_reply
-from wherry.api.routing import Call, Router
+from wherry.api.routing import Call, Route, Router
 from wherry.errors import Invalid, NotFound
 from wherry.linux.tasks import spawn
 
@@ -71,11 +72,12 @@ class Request(web.BaseRequest):
 
 
 class Application:
-    """``handle`` is the handler of an ``aiohttp.web.Server``."""
+    """``handle`` is the handler of an ``aiohttp.web.Server``. ``guard``: of a limited socket."""
 
-    def __init__(self, router: Router) -> None:
+    def __init__(self, router: Router, guard: Guard | None = None) -> None:
         self.router = router
         self.requests = 0
+        self._guard = guard
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Every failure becomes a reply; what was hijacked is left alone."""
@@ -100,9 +102,18 @@ class Application:
         return response
 
     async def _dispatch(self, request: web.BaseRequest) -> web.StreamResponse:
-        version, path = split_version(request.path)
         if request.method == "OPTIONS":
             return empty(200)
+        if self._guard is None:
+            return await self._serve(*self._routed(request))
+        with self._guard.watching(request):
+            call, route = self._routed(request)
+            await self._guard.admit(call, route)
+        return self._guard.finish(route, await self._serve(call, route))
+
+    def _routed(self, request: web.BaseRequest) -> tuple[Call, Route]:
+        """The call and its route; the client is told to send its body. Raises ``NotFound`` ..."""
+        version, path = split_version(request.path)
         if len(path) > 1 and path.endswith("/"):
             raise NotFound("page not found")
         if "\0" in path:
@@ -111,10 +122,12 @@ class Application:
         expects = request.headers.get("Expect", "").lower() == "100-continue"
         if expects and request.transport is not None:
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        call = Call(request, parameters, version)
-        if route.streams or request.method in ("GET", "HEAD"):
+        return Call(request, parameters, version), route
+
+    async def _serve(self, call: Call, route: Route) -> web.StreamResponse:
+        if route.streams or call.request.method in ("GET", "HEAD"):
             return await route.handler(call)
-        return await asyncio.shield(spawn(_run(route.handler(call)), name=f"api {path}"))
+        return await asyncio.shield(spawn(_run(route.handler(call)), name=f"api {route.name}"))
 
 
 def _abandoned(request: web.BaseRequest) -> web.StreamResponse:

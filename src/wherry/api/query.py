@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 
@@ -66,6 +67,11 @@ class Query:
         """Like ``nanoseconds``, as float seconds."""
         value = self.nanoseconds(name)
         return None if value is None else value / 1e9
+
+    def refiltered(self, filters: Mapping[str, Sequence[str]]) -> Query:
+        """The same query with other filters."""
+        text = json.dumps({name: list(values) for name, values in filters.items()})
+        return Query({**self._values, "filters": text}, {**self._every, "filters": [text]})
 
     def filters(self, name: str = "filters") -> wire_filters.Filters:
         """Both JSON shapes; empty when missing."""

@@ -28,7 +28,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from wherry.api.errors import MethodNotAllowed
 from wherry.api.query import Query
-from wherry.errors import Invalid, NotFound, NotImplementedYet
+from wherry.errors import Internal, Invalid, NotFound, NotImplementedYet
 from wherry.wire.decode import decode
 
 T = TypeVar("T")
@@ -56,7 +56,7 @@ class Rehearsal:
 class Call:
     """One request: path parameters, query, API version, body."""
 
-    __slots__ = ("_query", "path", "request", "version")
+    __slots__ = ("_body", "_query", "path", "request", "version")
 
     def __init__(
         self, request: web.BaseRequest, path: dict[str, str], version: tuple[int, int]
@@ -66,6 +66,7 @@ class Call:
         self.version = version
         """API version asked for, e.g. ``(1, 41)``; the newest when the path has none."""
         self._query: Query | None = None
+        self._body: Any = None
 
     @property
     def query(self) -> Query:
@@ -78,6 +79,10 @@ class Call:
                 every.setdefault(key, []).append(value)
             self._query = Query(values, every)
         return self._query
+
+    @query.setter
+    def query(self, narrowed: Query) -> None:
+        self._query = narrowed
 
     def rehearsal(self) -> Rehearsal:
         """Beyond Docker: whether a prune is only to say what it would remove.
@@ -108,8 +113,16 @@ class Call:
     async def body(self, kind: type[T], *, optional: bool = False) -> T:
         """The JSON body as ``kind``. ``optional``: no body gives ``kind()``.
 
+        It is decoded once: whoever asks again, as kind that it is, gets the same object.
         Raises ``Invalid``: "invalid JSON: ..." naming the field, or for a body of another type.
         """
+        if self._body is None:
+            self._body = await self._decoded(kind, optional)
+        if type(self._body) is not kind:
+            raise Internal(f"the body was read as {type(self._body)} and is wanted as {kind}")
+        return self._body
+
+    async def _decoded(self, kind: type[T], optional: bool) -> T:
         data = await self.read()
         if not data.strip():
             if optional:
@@ -129,6 +142,8 @@ Handler = Callable[[Call], Awaitable[web.StreamResponse]]
 class Route:
     """``streams``: cancelled when the client goes away; else the handler runs to its end."""
 
+    name: str
+    """Method and pattern, e.g. ``GET /containers/{id}/json``."""
     handler: Handler
     streams: bool
 
@@ -143,7 +158,7 @@ class Router:
 
     def add(self, method: str, pattern: str, handler: Handler, *, streams: bool = False) -> None:
         """``streams``: end the handler (by cancellation) as soon as the client is gone."""
-        self._methods(pattern)[method] = Route(handler, streams)
+        self._methods(pattern)[method] = Route(f"{method} {pattern}", handler, streams)
 
     def missing(self, method: str, pattern: str, what: str) -> None:
         """An endpoint of Docker that is not there yet: 501, unless ``add`` has it as well."""

@@ -1,4 +1,4 @@
-"""Listening: one aiohttp server, any number of sockets, an end within bounded time."""
+"""Listening: an aiohttp server a policy, any number of sockets, an end within bounded time."""
 
 from __future__ import annotations
 
@@ -9,30 +9,41 @@ import ssl
 
 from wherry.api.app import Application, serve_options
 from wherry.api.connection import Server
+from wherry.api.policy import Guard
+from wherry.api.routing import Router
 
 
 class ApiServer:
-    """Serves one application on sockets that the caller has bound."""
+    """Serves one router on sockets that the caller has bound."""
 
-    def __init__(self, application: Application) -> None:
-        self._application = application
-        self._server: Server | None = None
+    def __init__(self, router: Router) -> None:
+        self._router = router
+        self._applications: list[Application] = []
+        self._servers: dict[Guard | None, Server] = {}
         self._listeners: list[asyncio.Server] = []
 
     @property
     def requests(self) -> int:
         """How many requests have come so far."""
-        return self._application.requests
+        return sum(each.requests for each in self._applications)
 
-    async def listen(self, sock: socket.socket, tls: ssl.SSLContext | None = None) -> None:
-        """Accept on a bound socket (unix or TCP)."""
-        if self._server is None:
-            self._server = Server(self._application.handle, **serve_options())
+    async def listen(
+        self,
+        sock: socket.socket,
+        tls: ssl.SSLContext | None = None,
+        guard: Guard | None = None,
+    ) -> None:
+        """Accept on a bound socket (unix or TCP); ``guard`` limits what its callers may do."""
+        server = self._servers.get(guard)
+        if server is None:
+            application = Application(self._router, guard)
+            self._applications.append(application)
+            server = self._servers[guard] = Server(application.handle, **serve_options())
         loop = asyncio.get_running_loop()
         if sock.family == socket.AF_UNIX:
-            listener = await loop.create_unix_server(self._server, sock=sock, ssl=tls, backlog=1024)
+            listener = await loop.create_unix_server(server, sock=sock, ssl=tls, backlog=1024)
         else:
-            listener = await loop.create_server(self._server, sock=sock, ssl=tls, backlog=1024)
+            listener = await loop.create_server(server, sock=sock, ssl=tls, backlog=1024)
         self._listeners.append(listener)
 
     async def close(self, grace: float = 2.0) -> None:
@@ -40,10 +51,10 @@ class ApiServer:
         for listener in self._listeners:
             listener.close()
         self._listeners.clear()
-        if self._server is None:
-            return
-        self._server.pre_shutdown()
+        servers = list(self._servers.values())
+        self._servers.clear()
+        for server in servers:
+            server.pre_shutdown()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace * 2 + 1):
-                await self._server.shutdown(grace)
-        self._server = None
+                await asyncio.gather(*(server.shutdown(grace) for server in servers))

@@ -18,33 +18,8 @@ from wherry.containers.service import AttachOptions, Containers, ExecRequest, Se
 from wherry.errors import Invalid
 from wherry.linux.tasks import spawn
 from wherry.wire import detach
-from wherry.wire.container import Wire
+from wherry.wire.exec import ExecBody, ExecStartBody
 from wherry.wire.frames import STDERR, frame
-
-
-class ExecBody(Wire):
-    """``POST /containers/{id}/exec``."""
-
-    user: str | None = None
-    privileged: bool | None = None
-    tty: bool | None = None
-    console_size: list[int] | None = None
-    attach_stdin: bool | None = None
-    attach_stdout: bool | None = None
-    attach_stderr: bool | None = None
-    detach: bool | None = None
-    detach_keys: str | None = None
-    env: list[str] | None = None
-    working_dir: str | None = None
-    cmd: list[str] | None = None
-
-
-class ExecStartBody(Wire):
-    """``POST /exec/{id}/start``."""
-
-    detach: bool | None = None
-    tty: bool | None = None
-    console_size: list[int] | None = None
 
 
 class StreamRoutes:

@@ -145,6 +145,15 @@ class ContainerEngine:
     async def _gone(self, live: Live) -> None:
         await self._remover.remove(live, force=False, volumes=True)
 
+    def labels_of(self, ref: str) -> tuple[str, Mapping[str, str]]:
+        """Full id and labels. Raises ``NotFound``, and ``Invalid`` for an ambiguous prefix."""
+        live = self._book.get(ref)
+        return live.id, live.record.labels
+
+    def holder(self, name: str) -> str | None:
+        """Id of the container that has the name, or is being made with it."""
+        return self._book.names.get(name.removeprefix("/"))
+
     async def create(
         self, name: str | None, request: CreateRequest, platform: str | None = None
     ) -> tuple[str, list[str]]:

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from wherry import __version__
+from wherry.daemon import sockets
 from wherry.daemon.options import HARMLESS, OPTIONS, Effect, Option
+from wherry.daemon.sockets import LimitedSocket
 from wherry.errors import Invalid
 from wherry.store.paths import DEFAULT_DATA_ROOT, DEFAULT_RUN_DIR, Paths
 
@@ -33,6 +35,8 @@ class Config:
     """Every option that was given, by its name with underscores."""
     notes: tuple[str, ...] = ()
     """Warnings for the log."""
+    sockets: tuple[LimitedSocket, ...] = ()
+    """Further sockets whose callers may do less."""
     flags: frozenset[str] = frozenset()
     """Names of the options that came by flag; a reload of the file does not change them."""
 
@@ -214,7 +218,8 @@ def combine(flags: Mapping[str, Any], held: Mapping[str, Any]) -> Config:
         _directory(settings, "run_dir", DEFAULT_RUN_DIR),
     )
     hosts = tuple(settings.get("hosts") or (f"unix://{paths.socket}",))
-    return Config(paths, hosts, settings, tuple(notes), frozenset(flags))
+    limited = sockets.parse(settings.get("sockets") or (), hosts)
+    return Config(paths, hosts, settings, tuple(notes), limited, frozenset(flags))
 
 
 def _directory(settings: Mapping[str, Any], name: str, default: Path) -> Path:

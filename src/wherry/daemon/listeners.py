@@ -9,10 +9,11 @@ import os
 import socket
 import ssl
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from wherry.api.scope import Scope
 from wherry.daemon.config import Config
 from wherry.errors import Conflict, Invalid
 
@@ -30,6 +31,10 @@ class Listener:
     tls: ssl.SSLContext | None = None
     path: Path | None = None
     inode: int = 0
+    host: str = ""
+    """As it was configured."""
+    scope: Scope | None = None
+    """What its callers may do; None: everything."""
 
     def close(self) -> None:
         """Close; a unix socket's file goes when it is still ours."""
@@ -45,7 +50,10 @@ def open_all(config: Config) -> list[Listener]:
     listeners: list[Listener] = []
     try:
         for host in config.hosts:
-            listeners.extend(_open(host, config))
+            listeners += _open(host, config, config.text("group"))
+        for limited in config.sockets:
+            opened = _open(limited.host, config, limited.group or config.text("group"))
+            listeners += [replace(each, scope=limited.scope) for each in opened]
     except BaseException:
         for listener in listeners:
             listener.close()
@@ -53,7 +61,11 @@ def open_all(config: Config) -> list[Listener]:
     return listeners
 
 
-def _open(host: str, config: Config) -> list[Listener]:
+def _open(host: str, config: Config, group: str) -> list[Listener]:
+    return [replace(each, host=host) for each in _bound(host, config, group)]
+
+
+def _bound(host: str, config: Config, group: str) -> list[Listener]:
     scheme, separator, rest = host.partition("://")
     if not separator:
         if host.startswith("/"):
@@ -61,7 +73,7 @@ def _open(host: str, config: Config) -> list[Listener]:
         else:
             scheme, rest = "tcp", host
     if scheme == "unix":
-        return [_unix(Path(rest or config.paths.socket), config.text("group"))]
+        return [_unix(Path(rest or config.paths.socket), group)]
     if scheme == "tcp":
         return _tcp(host, rest, config)
     if scheme == "fd":

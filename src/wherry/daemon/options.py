@@ -49,6 +49,7 @@ _PLAIN = (
         name="run-dir",
     ),
     Option("hosts", ("-H", "--host"), "list", "socket to listen on: unix://, tcp:// or fd://"),
+    Option("sockets", (), "list", "further sockets with less rights (see the guide)"),
     Option("", ("--config-file", "--config"), "text", "configuration file", name="config"),
     Option("pidfile", ("-p", "--pidfile"), "text", "file for the process id"),
     Option("group", ("-G", "--group"), "text", "group of the unix socket"),

@@ -16,11 +16,12 @@ import signal
 import socket
 import uuid
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from wherry import __version__
-from wherry.api.app import Application
+from wherry.api.policy import Directory, Guard
 from wherry.api.routing import Router
 from wherry.api.server import ApiServer
 from wherry.daemon.config import DEFAULT_CONFIG, Config, combine, read_file
@@ -63,6 +64,10 @@ class Engine(Protocol):
         """Reconcile with the world; afterwards requests may come."""
 
     def register(self, router: Router) -> None: ...
+
+    @property
+    def directory(self) -> Directory:
+        """The containers, as the policy of limited sockets asks for them."""
 
     async def rest(self) -> None:
         """The daemon is idle: drop what can be made again."""
@@ -139,13 +144,12 @@ async def _serve(
     engine = await build(live, database, events, identity(config.paths.identity))
     router = Router()
     engine.register(router)
-    server = ApiServer(Application(router))
+    server = ApiServer(router)
     try:
         await engine.start()
         for listener in listeners:
-            await server.listen(listener.sock, listener.tls)
-        for host in config.hosts:
-            _log.info("listening on %s", host)
+            await server.listen(listener.sock, listener.tls, _guard(listener, engine))
+            _log.info("listening on %s%s", listener.host, " (limited)" if listener.scope else "")
         await engine.rest()
         settle_memory()
         notify("READY=1")
@@ -160,6 +164,12 @@ async def _serve(
         await server.close()
         await engine.stop()
         watchdog.cancel()
+
+
+def _guard(listener: Listener, engine: Engine) -> Guard | None:
+    if listener.scope is None:
+        return None
+    return Guard(listener.host, listener.scope, engine.directory)
 
 
 def _give_up() -> None:
@@ -185,7 +195,7 @@ def reload(live: Live, events: EventBus) -> None:
             settings[key] = held[key]
         elif key not in before.flags:
             settings.pop(key, None)
-    live.config = Config(before.paths, before.hosts, settings, flags=before.flags)
+    live.config = replace(before, settings=settings)
     logging.getLogger().setLevel(live.config.level)
     _log.info("configuration reloaded: labels %s, debug %s", live.labels, live.debug)
     events.publish("daemon", "reload", "", {"labels": ",".join(live.labels)})

@@ -13,6 +13,7 @@ from wherry.api.containers import ContainerRoutes
 from wherry.api.events import EventRoutes
 from wherry.api.images import ImageRoutes
 from wherry.api.networks import NetworkRoutes
+from wherry.api.policy import Directory
 from wherry.api.routing import Router
 from wherry.api.stats import StatsRoutes
 from wherry.api.streams import StreamRoutes
@@ -107,6 +108,10 @@ class WherryEngine:
         for group in self._groups:
             group.register(router)
         missing.register(router)
+
+    @property
+    def directory(self) -> Directory:
+        return self._containers
 
     async def rest(self) -> None:
         await self._networks.rest()
