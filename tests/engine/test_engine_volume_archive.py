@@ -6,51 +6,21 @@ import gzip
 import io
 import os
 import tarfile
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from tests.engine.volumes_host import VolumesHost
 
 from wherry.errors import Conflict, Invalid, NotFound
-from wherry.linux.mounts import make_private_directory, read_mounts
-from wherry.linux.namespaces import PrivateMounts
-from wherry.linux.syscalls import MNT_DETACH, LinuxSyscalls
-from wherry.store.database import Database
-from wherry.store.paths import Paths
 from wherry.store.volumes import MAKING
-from wherry.volumes import VolumeArchive, VolumeService, build
-from wherry.wire.container import HostConfig
-from wherry.wire.mounts import MountRequest, RootView
 
 pytestmark = pytest.mark.root
 
 
-class Silent:
-    def publish(self, kind: str, action: str, actor_id: str, attributes: Mapping[str, str]) -> None:
-        return None
-
-
-class Shelf:
-    def __init__(self, root: Path) -> None:
-        self.paths = Paths(root / "data", root / "run")
-        self.paths.data.mkdir()
-        calls = LinuxSyscalls()
-        make_private_directory(calls, self.paths.mounts)
-        self.calls = calls
-        self.database = Database(self.paths.database)
-        self.service: VolumeService
-        self.archive: VolumeArchive
-        self.service, self.archive, self.mounts = build(
-            self.database, self.paths, PrivateMounts(calls), Silent(), lambda ref: []
-        )
-
-    def data(self, name: str) -> Path:
-        return self.paths.volumes / name / "_data"
-
+class Shelf(VolumesHost):
     async def hold(self, name: str) -> None:
-        request = MountRequest("c1", HostConfig(binds=[f"{name}:/x:nocopy"]), ())
-        points, _ = await self.mounts.plan(request)
-        await self.mounts.prepare("c1", points, RootView([], self.paths.data / "none"))
+        await self.start("c1", binds=[f"{name}:/x:nocopy"])
 
     async def fill(self, name: str, entries: dict[str, str], *, overwrite: bool = False) -> None:
         await self.archive.load(name, stream(tar(entries)), overwrite=overwrite)
@@ -63,13 +33,6 @@ class Shelf:
                 for member in archive
                 if (file := archive.extractfile(member)) is not None
             }
-
-    def close(self) -> None:
-        self.database.close()
-        base = str(self.paths.data.parent.resolve())
-        for entry in reversed(read_mounts()):
-            if entry.target.startswith(base):
-                self.calls.umount(entry.target, MNT_DETACH)
 
 
 def tar(entries: dict[str, str], **links: str) -> bytes:
@@ -105,11 +68,7 @@ async def options(request: pytest.FixtureRequest) -> dict[str, str]:
 
 def _clean(shelf: Shelf) -> bool:
     left = [each.name for each in shelf.paths.volumes.rglob(".new-*")]
-    return not left and not any(
-        "volumes" in each.target
-        for each in read_mounts()
-        if each.target.startswith(str(shelf.paths.data))
-    )
+    return not left and not shelf.mounted() and not shelf.loop_devices()
 
 
 async def test_import_export_round_trip(shelf: Shelf, options: dict[str, str]) -> None:

@@ -5,93 +5,28 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.engine.volumes_host import VolumesHost
 
 from wherry.errors import Conflict, Invalid, NotFound
-from wherry.linux.mounts import make_private_directory, read_mounts
-from wherry.linux.namespaces import PrivateMounts
-from wherry.linux.syscalls import MNT_DETACH, MS_BIND, MS_PRIVATE, LinuxSyscalls
-from wherry.store.database import Database
-from wherry.store.paths import Paths
-from wherry.volumes import build
-from wherry.wire.container import BindOptions, HostConfig, ImageOptions, Mount, VolumeOptions
-from wherry.wire.mounts import MountPoint, MountRequest, RootView
+from wherry.linux.syscalls import MS_BIND, MS_PRIVATE
+from wherry.wire.container import BindOptions, ImageOptions, Mount, VolumeOptions
+from wherry.wire.mounts import RootView
 
 pytestmark = pytest.mark.root
 
 
-class Silent:
-    def publish(self, kind: str, action: str, actor_id: str, attributes: Mapping[str, str]) -> None:
-        return None
-
-
-class House:
-    def __init__(self, root: Path) -> None:
-        self.paths = Paths(root / "data", root / "run")
-        self.paths.data.mkdir()
-        self.calls = LinuxSyscalls()
-        make_private_directory(self.calls, self.paths.mounts)
-        self.database = Database(self.paths.database)
-        self.image = root / "image"
-        self.upper = root / "upper"
-        self.image.mkdir()
-        self.upper.mkdir()
-        self.service, self.archive, self.mounts = build(
-            self.database,
-            self.paths,
-            PrivateMounts(self.calls),
-            Silent(),
-            lambda ref: [],
-            images=self,
-        )
-
-    def resolve(self, reference: str) -> tuple[str, tuple[str, ...]]:
-        return f"sha256:{reference}", ("base", "top")
-
-    def lower_dirs(self, layers: Sequence[str]) -> list[str]:
-        assert list(layers) == ["base", "top"]
-        return [str(self.upper), str(self.image)]
-
-    @property
-    def root(self) -> RootView:
-        return RootView([str(self.image)], self.upper)
-
-    async def start(self, container_id: str = "c1", **host: object) -> list[str]:
-        """Sources of the OCI mounts."""
-        points = await self.plan(container_id, **host)
-        mounts = await self.mounts.prepare(container_id, points, self.root)
-        return [str(each["source"]) for each in mounts]
-
-    async def plan(self, container_id: str, **host: object) -> list[MountPoint]:
-        config = HostConfig(**host)  # type: ignore[arg-type]
-        points, _ = await self.mounts.plan(MountRequest(container_id, config, ()))
-        return points
-
-    def close(self) -> None:
-        self.database.close()
-        base = str(self.paths.data.parent.resolve())
-        for entry in reversed(read_mounts()):
-            if entry.target.startswith(base):
-                self.calls.umount(entry.target, MNT_DETACH)
-
-
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    made = House(tmp_path)
+def house(tmp_path: Path) -> Iterator[VolumesHost]:
+    made = VolumesHost(tmp_path)
     yield made
     made.close()
 
 
-def _mounted_below(house: House) -> list[str]:
-    base = str(house.paths.data.parent.resolve())
-    mine = [each.target for each in read_mounts() if each.target.startswith(base)]
-    return [each for each in mine if each != str(house.paths.mounts.resolve())]
-
-
-async def test_copy_up_keeps_everything(house: House) -> None:
+async def test_copy_up_keeps_everything(house: VolumesHost) -> None:
     source = house.image / "srv" / "app"
     source.mkdir(parents=True)
     source.chmod(0o2750)
@@ -121,10 +56,10 @@ async def test_copy_up_keeps_everything(house: House) -> None:
     assert (into / "pipe").is_fifo()
     assert (into / "null").is_char_device()
     assert (into / "sparse").stat().st_blocks < 100
-    assert _mounted_below(house) == []
+    assert house.mounted() == []
 
 
-async def test_copy_up_sees_the_whole_root(house: House) -> None:
+async def test_copy_up_sees_the_whole_root(house: VolumesHost) -> None:
     """Upper and lower together, deletions included; never twice; never into what has data."""
     for where in (house.image, house.upper):
         (where / "d").mkdir()
@@ -143,7 +78,7 @@ async def test_copy_up_sees_the_whole_root(house: House) -> None:
     assert os.listdir(none) == []
 
 
-async def test_copy_up_cannot_leave_the_image(house: House) -> None:
+async def test_copy_up_cannot_leave_the_image(house: VolumesHost) -> None:
     outside = house.image.parent / "outside"
     outside.mkdir()
     (outside / "secret").write_text("x")
@@ -159,7 +94,7 @@ async def test_copy_up_cannot_leave_the_image(house: House) -> None:
         assert os.listdir(data) == ["ok"], name
 
 
-async def test_simultaneous_starts_copy_once(house: House) -> None:
+async def test_simultaneous_starts_copy_once(house: VolumesHost) -> None:
     folder = house.image / "d"
     folder.mkdir()
     for number in range(200):
@@ -171,7 +106,7 @@ async def test_simultaneous_starts_copy_once(house: House) -> None:
     assert len(os.listdir(sources[0][0])) == 200
 
 
-async def test_tmpfs_volume_lives_while_used(house: House) -> None:
+async def test_tmpfs_volume_lives_while_used(house: VolumesHost) -> None:
     await house.service.create(
         "mem", options={"type": "tmpfs", "device": "tmpfs", "o": "size=1m,mode=0750,nosuid"}
     )
@@ -179,19 +114,19 @@ async def test_tmpfs_volume_lives_while_used(house: House) -> None:
     second = await house.start("c2", binds=["mem:/m"])
     assert first == second
     Path(first[0], "f").write_text("x")
-    assert _mounted_below(house) == [str(Path(first[0]).resolve())]
+    assert house.mounted() == [str(Path(first[0]).resolve())]
     with pytest.raises(OSError, match="No space left"):
         Path(first[0], "big").write_bytes(b"x" * (2 << 20))
     await house.mounts.release("c1", ())
     assert Path(second[0], "f").exists()
     await house.mounts.release("c2", ())
-    assert _mounted_below(house) == []
+    assert house.mounted() == []
     assert os.listdir(first[0]) == []
     with pytest.raises(Conflict, match=r"volume is in use - \[c1, c2\]"):
         await house.service.remove("mem")
 
 
-async def test_bind_volume_and_a_bad_device(house: House, tmp_path: Path) -> None:
+async def test_bind_volume_and_a_bad_device(house: VolumesHost, tmp_path: Path) -> None:
     there = tmp_path / "there"
     there.mkdir()
     (there / "f").write_text("x")
@@ -210,7 +145,7 @@ async def test_bind_volume_and_a_bad_device(house: House, tmp_path: Path) -> Non
     assert house.service.table.holders(row.id) == []
 
 
-async def test_size_limit_holds_and_grows(house: House) -> None:
+async def test_size_limit_holds_and_grows(house: VolumesHost) -> None:
     made = await house.service.create("lim", options={"size": "8m"})
     assert made["Options"] == {"size": "8m"}
     (data,) = await house.start("c1", binds=["lim:/l"])
@@ -252,7 +187,7 @@ async def test_size_limit_holds_and_grows(house: House) -> None:
         await house.mounts.forget(each, (), remove_anonymous=True)
     await house.service.remove("lim")
     assert list(house.paths.volumes.iterdir()) == []
-    assert _mounted_below(house) == []
+    assert house.mounted() == []
 
 
 def _may_grow_in_use() -> bool:
@@ -261,7 +196,7 @@ def _may_grow_in_use() -> bool:
     return bool(int(held.split()[1], 16) >> 24 & 1)
 
 
-async def test_copy_up_into_a_sized_volume(house: House) -> None:
+async def test_copy_up_into_a_sized_volume(house: VolumesHost) -> None:
     (house.image / "d").mkdir()
     (house.image / "d" / "a").write_text("x")
     await house.service.create("lim", options={"size": "8m"})
@@ -279,7 +214,7 @@ def _volume(subpath: str) -> Mount:
     )
 
 
-async def test_subpath(house: House) -> None:
+async def test_subpath(house: VolumesHost) -> None:
     made = await house.service.create("v1")
     data = Path(made["Mountpoint"])
     (data / "a" / "b").mkdir(parents=True)
@@ -302,10 +237,10 @@ async def test_subpath(house: House) -> None:
     assert house.service.table.holders(house.service.get("v1").id) == ["c1", "c2", "c3"]
     for each in ("c1", "c2", "c3"):
         await house.mounts.release(each, ())
-    assert _mounted_below(house) == []
+    assert house.mounted() == []
 
 
-async def test_image_mount(house: House) -> None:
+async def test_image_mount(house: VolumesHost) -> None:
     (house.image / "bin").mkdir()
     (house.image / "bin" / "tool").write_text("x")
     whole = Mount(type="image", source="tools", target="/t")
@@ -318,10 +253,10 @@ async def test_image_mount(house: House) -> None:
     with pytest.raises(OSError, match="Read-only"):
         Path(first, "new").write_text("x")
     await house.mounts.release("c1", ())
-    assert _mounted_below(house) == []
+    assert house.mounted() == []
 
 
-async def test_propagation_needs_a_shared_source(house: House, tmp_path: Path) -> None:
+async def test_propagation_needs_a_shared_source(house: VolumesHost, tmp_path: Path) -> None:
     private = tmp_path / "private"
     private.mkdir()
     house.calls.mount(str(private), str(private), None, MS_BIND, None)
@@ -337,16 +272,16 @@ async def test_propagation_needs_a_shared_source(house: House, tmp_path: Path) -
             await house.start("c1", mounts=[mount])
 
 
-async def test_restart_unmounts_what_nobody_holds(house: House) -> None:
+async def test_restart_unmounts_what_nobody_holds(house: VolumesHost) -> None:
     await house.service.create("mem", options={"type": "tmpfs", "device": "tmpfs"})
     await house.start("c1", binds=["mem:/m"])
     await house.mounts.adopt({"c1"}, {"c1"})
-    assert len(_mounted_below(house)) == 1
+    assert len(house.mounted()) == 1
     await house.mounts.adopt({"c1"}, set())
-    assert _mounted_below(house) == []
+    assert house.mounted() == []
 
 
-async def test_idmapped_bind(house: House, tmp_path: Path) -> None:
+async def test_idmapped_bind(house: VolumesHost, tmp_path: Path) -> None:
     source = tmp_path / "mine"
     source.mkdir()
     (source / "old").write_text("x")
@@ -364,10 +299,10 @@ async def test_idmapped_bind(house: House, tmp_path: Path) -> None:
     found = (source / "new").stat()
     assert (found.st_uid, found.st_gid) == (1234, 2345)
     await house.mounts.release("c1", ())
-    assert _mounted_below(house) == []
+    assert house.mounted() == []
 
 
-async def test_idmap_words(house: House, tmp_path: Path) -> None:
+async def test_idmap_words(house: VolumesHost, tmp_path: Path) -> None:
     mount = Mount(
         type="bind", source=str(tmp_path), target="/m", bind_options=BindOptions(idmap="other")
     )

@@ -13,6 +13,7 @@ from wherry.store.database import Database
 from wherry.store.paths import Paths
 from wherry.store.volumes import POPULATING, READY, REMOVING, VolumeRow
 from wherry.volumes import ContainerVolumes, VolumeArchive, VolumeService, build
+from wherry.volumes.filling import COPYING
 from wherry.volumes.locks import KeyedLocks
 from wherry.wire.container import HostConfig, Mount, VolumeOptions
 from wherry.wire.mounts import MountPoint, MountRequest, RootView
@@ -293,12 +294,14 @@ async def test_prepare_fails_whole(house: House, tmp_path: Path) -> None:
 
 async def test_reconcile(house: House) -> None:
     table = house.service.table
-    await house.plan("gone", binds=["data1:/a"])
+    await house.service.create("data1")
+    await house.plan("gone", binds=["data1:/a", "data5:/b"])
     await house.plan("kept", binds=["data2:/a"])
     for name in ("data3", "data4"):
         await house.service.create(name)
     half = Path((await house.service.inspect("data4"))["Mountpoint"])
-    (half / "part").write_text("x")
+    (half / COPYING / "deep").mkdir(parents=True)
+    (half / "written").write_text("by a container meanwhile")
     table.set_state(house.service.get("data3").id, REMOVING)
     table.set_state(house.service.get("data4").id, POPULATING)
     orphan, empty = house.paths.volumes / "orphan", house.paths.volumes / "empty"
@@ -312,7 +315,7 @@ async def test_reconcile(house: House) -> None:
     assert table.users(house.service.get("data1").id) == []
     assert table.users(house.service.get("data2").id) == ["kept"]
     assert house.service.get("data4").state == READY
-    assert list(half.iterdir()) == []
+    assert [each.name for each in half.iterdir()] == ["written"]
     assert (orphan / "_data" / "precious").exists()
     assert not empty.exists()
     assert not trash.exists()

@@ -39,6 +39,7 @@ from wherry.networks.settings import NetworkSettings
 from wherry.runtime.port import RuntimeFacts
 from wherry.runtime.probe import find, hidden_mounts, open_runtime
 from wherry.store.database import Database
+from wherry.volumes.containers import ContainerVolumes
 from wherry.volumes.plugins import SOCKET_FOLDERS, PluginFolder
 from wherry.volumes.setup import build as build_volumes
 from wherry.wire.mounts import MountPoint
@@ -84,6 +85,7 @@ class WherryEngine:
         networks: Networks,
         containers: ContainerEngine,
         groups: list[Any],
+        volumes: ContainerVolumes,
         calls: Syscalls,
         mounts: Path,
     ) -> None:
@@ -91,6 +93,7 @@ class WherryEngine:
         self._networks = networks
         self._containers = containers
         self._groups = groups
+        self._volumes = volumes
         self._calls = calls
         self._mounts = mounts
 
@@ -124,6 +127,7 @@ class WherryEngine:
             await self._networks.close()
         else:
             await self._networks.dismantle()
+            self._volumes.dismantle()
             remove_private_directory(self._calls, self._mounts)
         self._images.close()
 
@@ -207,7 +211,7 @@ async def _build(
         VolumeRoutes(volume_service),
         VolumeArchiveRoutes(volume_archive),
     ]
-    return WherryEngine(images, networks, containers, groups, calls, paths.mounts)
+    return WherryEngine(images, networks, containers, groups, volumes, calls, paths.mounts)
 
 
 def _specs(host: host_facts.HostFacts, defaults: ContainerDefaults) -> OciSpecs:

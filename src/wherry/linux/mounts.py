@@ -20,6 +20,7 @@ from wherry.linux.syscalls import (
     MS_PRIVATE,
     MS_RDONLY,
     MS_REC,
+    MS_SHARED,
     Syscalls,
 )
 
@@ -227,6 +228,45 @@ def make_private_directory(calls: Syscalls, directory: Path) -> bool:
     except OSError as error:
         raise Internal(f"cannot make {target} a private mount: {error}") from error
     return True
+
+
+def make_shared_directory(calls: Syscalls, directory: Path) -> None:
+    """Bind ``directory`` onto itself and make it shared, once.
+
+    A mount namespace that is copied from ours afterwards (a monitor's) then loses what is
+    unmounted here, instead of keeping the file system alive until its own end.
+    """
+    directory.mkdir(mode=0o701, parents=True, exist_ok=True)
+    target = str(directory.resolve())
+    try:
+        mounted = _bound_onto_itself(read_mounts(), target)
+        if mounted is None:
+            calls.mount(target, target, None, MS_BIND, None)
+        if mounted is None or not mounted.shared:
+            calls.mount(None, target, None, MS_SHARED, None)
+    except OSError as error:
+        raise Internal(f"cannot make {target} a shared mount: {error}") from error
+
+
+def _bound_onto_itself(entries: Sequence[MountEntry], target: str) -> MountEntry | None:
+    """The topmost mount at ``target`` if it shows what is there without it; a file system that
+    somebody else mounted there does not."""
+    found = next((each for each in reversed(entries) if each.target == target), None)
+    if found is None:
+        return None
+    parent = next((each for each in entries if each.mount_id == found.parent_id), None)
+    if parent is None or parent.device != found.device:
+        return None
+    below = target.removeprefix(parent.target.rstrip("/"))
+    return found if found.root == (parent.root.rstrip("/") + below or "/") else None
+
+
+def remove_shared_directory(calls: Syscalls, directory: Path) -> None:
+    """Undo ``make_shared_directory``, with all that is mounted below. Idempotent."""
+    with suppress(OSError):
+        target = str(directory.resolve())
+        if _bound_onto_itself(read_mounts(), target) is not None:
+            calls.umount(target, MNT_DETACH)
 
 
 def remove_private_directory(calls: Syscalls, directory: Path) -> None:

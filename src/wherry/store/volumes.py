@@ -22,12 +22,17 @@ MAKING = "making"
 POPULATING = "populating"
 """Image content is being copied in; what is there after a crash is a part of it."""
 
+NAMED, ANONYMOUS, MADE = 0, 1, 2
+"""How a container refers to a volume: by a name that was there, to one without a name that was
+made for it alone, or by a name that was made together with the container."""
+
 
 @dataclass(frozen=True)
 class VolumeRow:
     """``backing``: '' a directory, ``image`` a loop-mounted file, ``quota`` a project quota,
     ``mount`` a file system that the options name. ``size_limit``: bytes, 0 for none.
-    ``state``: one of the words above."""
+    ``state``: one of the words above. ``moved_from``: the name under which its directory may
+    still be, while it is being renamed."""
 
     id: str
     name: str
@@ -38,6 +43,7 @@ class VolumeRow:
     size_limit: int = 0
     backing: str = ""
     state: str = READY
+    moved_from: str = ""
 
     @property
     def hidden(self) -> bool:
@@ -56,6 +62,7 @@ def _row(row: sqlite3.Row) -> VolumeRow:
         size_limit=row["size_limit"],
         backing=row["backing"],
         state=row["state"],
+        moved_from=row["moved_from"],
     )
 
 
@@ -111,29 +118,40 @@ class VolumeTable:
             (json.dumps(None if labels is None else dict(labels)), volume_id),
         )
 
-    def rename(self, volume_id: str, name: str) -> None:
+    def set_made(self, row: VolumeRow) -> None:
+        """What the driver decided, of a volume that was added before it was made."""
+        self.database.execute(
+            "UPDATE volumes SET size_limit = ?, backing = ?, state = ? WHERE id = ?",
+            (row.size_limit, row.backing, row.state, row.id),
+        )
+
+    def rename(self, volume_id: str, name: str, moved_from: str) -> None:
+        """``moved_from``: the old name, until its directory has the new one too."""
         try:
-            self.database.execute("UPDATE volumes SET name = ? WHERE id = ?", (name, volume_id))
+            self.database.execute(
+                "UPDATE volumes SET name = ?, moved_from = ? WHERE id = ?",
+                (name, moved_from, volume_id),
+            )
         except sqlite3.IntegrityError as error:
             raise Conflict(f"volume name must be unique: {name}") from error
 
     def delete(self, volume_id: str) -> None:
         self.database.execute("DELETE FROM volumes WHERE id = ?", (volume_id,))
 
-    def use(self, volume_id: str, container_id: str, *, anonymous: bool) -> None:
-        """Idempotent. ``anonymous``: this container had the volume made for it."""
+    def use(self, volume_id: str, container_id: str, kind: int = NAMED) -> None:
+        """Idempotent. ``kind``: one of the numbers above; the highest one stays."""
         self.database.execute(
             "INSERT INTO volume_uses VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET anonymous ="
             " max(anonymous, excluded.anonymous)",
-            (volume_id, container_id, anonymous),
+            (volume_id, container_id, kind),
         )
 
     def uses_of(self, container_id: str) -> list[tuple[str, bool]]:
-        """(volume id, anonymous) of one container."""
+        """(volume id, whether it is an anonymous one of its own) of one container."""
         rows = self.database.execute(
             "SELECT volume_id, anonymous FROM volume_uses WHERE container_id = ?", (container_id,)
         )
-        return [(row["volume_id"], bool(row["anonymous"])) for row in rows]
+        return [(row["volume_id"], row["anonymous"] == ANONYMOUS) for row in rows]
 
     def users(self, volume_id: str) -> list[str]:
         """Ids of containers that refer to the volume."""
@@ -149,6 +167,19 @@ class VolumeTable:
             "SELECT volume_id, count(*) AS n FROM volume_uses GROUP BY volume_id"
         )
         return {row["volume_id"]: row["n"] for row in rows}
+
+    def abandon(self, container_id: str) -> list[str]:
+        """Drop a container's uses; what was made for it alone and nobody else refers to is
+        marked to be removed. Ids of these volumes."""
+        doomed = []
+        with self.database.transaction():
+            uses = self.uses_of(container_id)
+            self.unuse(container_id)
+            for volume_id, anonymous in uses:
+                if anonymous and not self.users(volume_id) and not self.holders(volume_id):
+                    self.set_state(volume_id, REMOVING)
+                    doomed.append(volume_id)
+        return doomed
 
     def unuse(self, container_id: str) -> None:
         self.database.execute("DELETE FROM volume_uses WHERE container_id = ?", (container_id,))
@@ -182,13 +213,23 @@ class VolumeTable:
         )
         return [row["holder"] for row in rows]
 
-    def keep_only(self, containers: Iterable[str], running: Sequence[str]) -> None:
-        """Drop uses of containers that do not exist and mounts of those that do not run."""
+    def keep_only(self, containers: Iterable[str], running: Sequence[str]) -> list[str]:
+        """Drop uses of containers that do not exist and mounts of those that do not run.
+
+        Returns ids of volumes that were made together with such a container.
+        """
         known, alive = set(containers), set(running)
+        made_for: list[str] = []
         with self.database.transaction():
             for row in self.database.execute("SELECT DISTINCT container_id FROM volume_uses"):
                 if row["container_id"] not in known:
+                    uses = self.database.execute(
+                        "SELECT volume_id FROM volume_uses WHERE container_id = ? AND anonymous",
+                        (row["container_id"],),
+                    )
                     self.unuse(row["container_id"])
+                    made_for += [use["volume_id"] for use in uses]
             for row in self.database.execute("SELECT * FROM volume_mounts"):
                 if row["holder"] not in alive:
                     self.unhold(row["volume_id"], row["holder"])
+        return [each for each in made_for if not self.users(each)]

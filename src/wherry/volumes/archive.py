@@ -8,6 +8,7 @@ Operations that replace or copy need a volume that nobody has mounted; export do
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import secrets
 import shutil
@@ -20,14 +21,17 @@ from typing import Any
 
 from wherry.errors import Conflict, Internal, Invalid, NotFound, WherryError
 from wherry.linux.exchange import exchange
-from wherry.store.volumes import MAKING, READY, VolumeRow
+from wherry.linux.syscalls import MNT_DETACH
+from wherry.store.volumes import MAKING, VolumeRow
 from wherry.volumes import files, quota, sized
 from wherry.volumes.ports import LOCAL
 from wherry.volumes.service import VolumeService
 from wherry.volumes.spec import volume_name
+from wherry.volumes.treecopy import copy_image
 from wherry.wire.durations import rfc3339
 
-ASIDE = ".new-"
+_log = logging.getLogger(__name__)
+
 SNAPSHOTS = "snapshots"
 _SNAPSHOT = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")
 _CHUNK = 1 << 18
@@ -117,7 +121,7 @@ class VolumeArchive:
         """An empty place of the volume's kind; on success it becomes the volume's content."""
         local = self._service.drivers.local
         folder, data = local.folder(row), local.data(row)
-        aside = folder / f"{ASIDE}{secrets.token_hex(6)}"
+        aside = sized.aside(folder)
         if row.backing == "mount":
             raise Invalid(f"volume {row.name} is a file system of the host: use its own means")
         try:
@@ -126,30 +130,34 @@ class VolumeArchive:
             if row.backing == "quota":
                 quota.join(aside, quota.project_of(data))
             if row.backing == "image":
-                await self._fill_image(row, folder, aside)
+                async with self._new_image(row, aside) as image:
+                    yield aside
+                image.rename(folder / sized.IMAGE)
             else:
                 yield aside
+                # The old content goes: the new one must be on the disk first.
+                await asyncio.to_thread(files.sync, aside)
                 await asyncio.to_thread(exchange, aside, data)
-                await files.remove_tree(aside)
-                return
-            image = aside.with_suffix(".img")
-            try:
-                yield aside
-            finally:
-                await files.command("umount", str(aside), what="unmounting the new content")
-            image.rename(folder / sized.IMAGE)
-            await files.remove_tree(aside)
         except OSError as error:
-            raise Internal(f"cannot replace the content of volume {row.name}: {error}") from error
+            what = f"cannot replace the content of volume {row.name}"
+            raise files.trouble(what, error) from error
         finally:
             aside.with_suffix(".img").unlink(missing_ok=True)
             if aside.exists():
                 await files.remove_tree(aside)
 
-    async def _fill_image(self, row: VolumeRow, folder: Path, aside: Path) -> None:
+    @asynccontextmanager
+    async def _new_image(self, row: VolumeRow, aside: Path) -> AsyncIterator[Path]:
+        """An empty disk image, mounted at ``aside`` while the block runs."""
+        calls = self._service.drivers.local.calls
         image = aside.with_suffix(".img")
         await sized.make_image(image, row.size_limit)
-        await sized.mount_file(image, aside, row.name)
+        await asyncio.to_thread(sized.mount_file, calls, image, aside, row.name)
+        try:
+            yield image
+            await asyncio.to_thread(files.sync, aside)
+        finally:
+            await asyncio.to_thread(calls.umount, str(aside), MNT_DETACH)
 
     async def clone(
         self,
@@ -178,22 +186,34 @@ class VolumeArchive:
                 options=size if options is None else dict(options),
                 labels=row.labels if labels is None else dict(labels),
             )
-            made = await self._service.drivers.local.create(replace(wanted, state=MAKING))
-            self._service.table.add(made)
-            try:
-                async with (
-                    self._service.opened(row) as source,
-                    self._service.opened(made) as target,
-                ):
-                    await files.copy_tree(source, target)
-            except BaseException:
-                await self._service.drivers.local.remove(made)
-                self._service.table.delete(made.id)
-                raise
-            self._service.table.set_state(made.id, READY)
-            made = replace(made, state=READY)
+            made = await self._filled(wanted, row)
             self._service.publish(made, "create", clonedFrom=name)
             return await self._service.render(made)
+
+    async def _filled(self, wanted: VolumeRow, source: VolumeRow) -> VolumeRow:
+        """Make a volume with the content of ``source``; nobody sees it before it is whole."""
+        service, local = self._service, self._service.drivers.local
+        if local.folder(wanted).exists():
+            raise Conflict(
+                f"the directory {local.folder(wanted)} belongs to no volume: move it away, or "
+                "restart the daemon, which makes a volume of it if there is data in it"
+            )
+        service.table.add(replace(wanted, state=MAKING))
+        made = wanted
+        try:
+            made = await local.create(wanted)
+            service.table.set_made(replace(made, state=MAKING))
+            async with service.opened(source) as old, service.opened(made) as new:
+                await files.copy_tree(local.calls, old, new)
+                await asyncio.to_thread(files.sync, Path(new))
+        except BaseException as error:
+            await local.remove(made)
+            service.table.delete(made.id)
+            if isinstance(error, OSError):
+                raise files.trouble(f"cloning volume {source.name}", error) from error
+            raise
+        service.table.set_made(made)
+        return made
 
     def _shelf(self, row: VolumeRow) -> Path:
         return self._service.drivers.local.folder(row) / SNAPSHOTS
@@ -238,7 +258,8 @@ class VolumeArchive:
             await _copy_file(local.folder(row) / sized.IMAGE, place / sized.IMAGE)
             return
         (place / "_data").mkdir()
-        await files.copy_tree(local.data(row), place / "_data")
+        await files.copy_tree(local.calls, local.data(row), place / "_data")
+        await asyncio.to_thread(files.sync, place)
 
     async def restore(self, name: str, label: str) -> None:
         """Make the content what it was at the snapshot, which stays."""
@@ -248,17 +269,20 @@ class VolumeArchive:
             place = self._snapshot_of(row, label)
             if row.backing == "image":
                 folder = self._service.drivers.local.folder(row)
-                copied = folder / f"{ASIDE}{secrets.token_hex(6)}.img"
+                copied = sized.aside(folder).with_suffix(".img")
                 try:
                     await _copy_file(place / sized.IMAGE, copied)
                     copied.rename(folder / sized.IMAGE)
                 finally:
                     copied.unlink(missing_ok=True)
-                size = (folder / sized.IMAGE).stat().st_size
-                self._service.table.set_size(row.id, size, {**row.options, "size": str(size)})
+                limit = sized.settle(folder / sized.IMAGE, row.size_limit)
+                if limit != row.size_limit:
+                    changed = {**row.options, "size": str(limit)}
+                    self._service.table.set_size(row.id, limit, changed)
             else:
                 async with self._replacement(row) as aside:
-                    await files.copy_tree(place / "_data", aside)
+                    calls = self._service.drivers.local.calls
+                    await files.copy_tree(calls, place / "_data", aside)
             self._service.publish(row, "restore", snapshot=label)
 
     def _snapshot_of(self, row: VolumeRow, label: str) -> Path:
@@ -277,22 +301,25 @@ class VolumeArchive:
 
     async def sweep(self) -> None:
         """Start-up: remove what an interrupted operation left aside."""
-        for folder in self._service.drivers.local.folders():
-            shelf = folder / SNAPSHOTS
-            left = [*folder.glob(f"{ASIDE}*"), *shelf.glob("*.partial"), *folder.glob("*.partial")]
-            for each in left:
-                try:
-                    if each.is_dir():
-                        await files.remove_tree(each)
-                    else:
-                        each.unlink()
-                except (OSError, WherryError):
-                    continue
+        local = self._service.drivers.local
+        left = local.left_aside()
+        for folder in local.folders():
+            left += (folder / SNAPSHOTS).glob("*.partial")
+        for each in left:
+            try:
+                if each.is_dir():
+                    await files.remove_tree(each)
+                else:
+                    each.unlink()
+            except (OSError, WherryError) as error:
+                _log.warning("what an interrupted change left stays: %s: %s", each, error)
 
 
 async def _copy_file(source: Path, target: Path) -> None:
-    words = ("cp", "--reflink=auto", "--sparse=always", "--", str(source), str(target))
-    await files.command(*words, what=f"copying {source.name}")
+    try:
+        await asyncio.to_thread(copy_image, str(source), str(target))
+    except OSError as error:
+        raise files.trouble(f"copying {source.name}", error) from error
 
 
 async def _unpack(stream: AsyncIterator[bytes], into: Path, name: str) -> None:

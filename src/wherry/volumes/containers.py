@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from wherry.errors import Conflict, Internal, Invalid, NotFound, WherryError
-from wherry.store.volumes import POPULATING, READY, VolumeRow
-from wherry.volumes import files, points, spec
+from wherry.store.volumes import ANONYMOUS, NAMED, POPULATING, READY, VolumeRow
+from wherry.volumes import files, filling, points, spec
 from wherry.volumes.archive import VolumeArchive
 from wherry.volumes.copyup import CopyUp
 from wherry.volumes.hostmounts import HostMounts
@@ -127,21 +127,25 @@ class ContainerVolumes:
         if wanted.kind != "volume":
             return points.of_wanted(wanted)
         row, new = await self._service.ensure(
-            wanted.source, wanted.driver, wanted.driver_options, wanted.labels or None
+            wanted.source,
+            wanted.driver,
+            wanted.driver_options,
+            wanted.labels or None,
+            user=container_id,
         )
         if new:
             made.append(row.id)
-        self._service.table.use(row.id, container_id, anonymous=not wanted.source)
         path = self._service.driver_of(row).path(row)
         return points.of_volume(wanted, row, path)
 
     def _use(self, point: MountPoint, container_id: str) -> None:
         volume_id = point.extra.get("volume_id")
         if volume_id:
-            if self._service.table.by_id(volume_id) is None:
+            row = self._service.table.by_id(volume_id)
+            if row is None or row.hidden:
                 raise NotFound(f"get {point.name}: no such volume")
-            anonymous = bool(point.extra.get("anonymous"))
-            self._service.table.use(volume_id, container_id, anonymous=anonymous)
+            kind = ANONYMOUS if point.extra.get("anonymous") else NAMED
+            self._service.table.use(volume_id, container_id, kind)
 
     async def prepare(
         self, container_id: str, points_: Sequence[MountPoint], root: RootView
@@ -286,22 +290,20 @@ class ContainerVolumes:
 
     async def _populate(self, row: VolumeRow, path: str, point: MountPoint, root: RootView) -> None:
         """Copy-up, once: into an empty volume, marked in the database while it is under way."""
-        table = self._service.table
-        row = table.by_id(row.id) or row
+        volume = Path(path)
         try:
-            if row.state == POPULATING:
-                await files.clear(Path(path))
-            elif not files.is_empty(path):
+            if not files.is_empty(volume):
                 return
-            table.set_state(row.id, POPULATING)
-            await self._copy_up.copy(root, point.destination, path, row.name)
+            self._service.table.set_state(row.id, POPULATING)
+            try:
+                aside = await asyncio.to_thread(filling.begin, volume)
+                if await self._copy_up.copy(root, point.destination, aside, row.name):
+                    await asyncio.to_thread(filling.finish, volume)
+            finally:
+                await asyncio.to_thread(filling.recover, volume)
+                self._service.table.set_state(row.id, READY)
         except OSError as error:
-            raise Internal(f"cannot fill volume {row.name}: {error}") from error
-        except WherryError:
-            await files.clear(Path(path))
-            table.set_state(row.id, READY)
-            raise
-        table.set_state(row.id, READY)
+            raise files.trouble(f"cannot fill volume {row.name}", error) from error
 
     async def release(self, container_id: str, points_: Sequence[MountPoint]) -> None:
         """Give back what ``prepare`` took. Never raises for what is gone already."""
@@ -323,13 +325,12 @@ class ContainerVolumes:
     ) -> None:
         """The container is gone: drop its references, and what was made for it alone."""
         table = self._service.table
-        uses = table.uses_of(container_id)
-        table.unuse(container_id)
-        for volume_id, anonymous in uses:
-            if not (anonymous and remove_anonymous):
-                continue
+        if not remove_anonymous:
+            table.unuse(container_id)
+            return
+        for volume_id in table.abandon(container_id):
             try:
-                await self._service.remove_unused(volume_id)
+                await self._service.finish_removal(volume_id)
             except (Conflict, NotFound):
                 continue
             except WherryError as error:
@@ -339,15 +340,21 @@ class ContainerVolumes:
         """Start-up: drop references of containers that are gone, finish removals, undo half
         copies, adopt directories that nobody knows. ``containers`` and ``running`` are ids."""
         table = self._service.table
-        table.keep_only(containers, list(running))
+        made_for_none = table.keep_only(containers, list(running))
         for row in table.all():
             try:
                 await self._settle(row)
             except (WherryError, OSError) as error:
                 _log.warning("volume %s: %s", row.name, error)
+        for volume_id in made_for_none:
+            await self._drop_empty(volume_id)
         await self._sweep()
         await self._archive.sweep()
         await self._host.keep_only(running)
+
+    def dismantle(self) -> None:
+        """The daemon ends and no container runs: nothing stays mounted."""
+        self._service.drivers.local.dismantle()
 
     async def _settle(self, row: VolumeRow) -> None:
         table = self._service.table
@@ -356,13 +363,33 @@ class ContainerVolumes:
             await driver.remove(row)
             table.delete(row.id)
             return
-        holders = table.holders(row.id)
-        if row.state == POPULATING and not holders:
-            async with self._service.opened(row) as path:
-                await files.clear(Path(path))
-            table.set_state(row.id, READY)
-        if row.driver == LOCAL and not holders:
+        if row.driver != LOCAL:
+            return
+        if not table.holders(row.id):
             await driver.unmount(row, "", last=True)
+            row = self._agreed(row)
+        if row.state == POPULATING and row.backing != "mount":
+            async with self._service.lock(row.name), self._service.opened(row):
+                pass  # mounting it makes it whole; one whose device may not answer waits
+
+    def _agreed(self, row: VolumeRow) -> VolumeRow:
+        """The row and the directory say the same again."""
+        found = self._service.drivers.local.settle(row)
+        if found.size_limit != row.size_limit:
+            self._service.table.set_size(row.id, found.size_limit, found.options)
+        if row.moved_from:
+            self._service.table.rename(row.id, row.name, moved_from="")
+        return found
+
+    async def _drop_empty(self, volume_id: str) -> None:
+        """A volume that was made with a container whose creation did not reach its end."""
+        local = self._service.drivers.local
+        row = self._service.table.by_id(volume_id)
+        try:
+            if row and (row.driver != LOCAL or not local.has_data(local.folder(row))):
+                await self._service.remove_unused(volume_id)
+        except WherryError as error:
+            _log.warning("volume %s: %s", volume_id, error.message)
 
     async def _sweep(self) -> None:
         """Directories without a row: an empty one goes, one with data becomes a volume again."""

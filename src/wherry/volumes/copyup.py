@@ -1,25 +1,25 @@
 """Copy-up: what the image has at a mount's path becomes the first content of an empty volume.
 
-The container's root is mounted read-only in a private mount namespace, the path is resolved
-inside it (a link in the image cannot lead out), and ``cp -a`` copies owners, modes, times, hard
-and soft links, xattrs and holes.
+The container's root is mounted read-only in a private mount namespace, and the path is resolved
+inside it: a link in the image cannot lead out.
 """
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
-import subprocess
+import threading
 from pathlib import Path
 
-from wherry.errors import Internal
+from wherry.errors import Internal, WherryError
 from wherry.linux.mounts import Overlay, mount_overlay
 from wherry.linux.namespaces import PrivateMounts
 from wherry.linux.syscalls import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, Syscalls
-from wherry.volumes import files
+from wherry.linux.tasks import spawn
+from wherry.volumes.treecopy import Stopped, TreeCopy
 from wherry.wire.mounts import RootView
 
-_TIMEOUT = 3600.0
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
@@ -30,12 +30,27 @@ class CopyUp:
         self._private = private
         self._look = look
 
-    async def copy(self, root: RootView, path: str, into: str, volume: str) -> bool:
-        """Copy directory ``path`` of the image into ``into``; False when it is not there."""
-        self._look.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return await self._private.run(lambda: self._copy(root, path, into, volume))
+    async def copy(self, root: RootView, path: str, into: Path, volume: str) -> bool:
+        """Copy directory ``path`` of the image into ``into``; False when it is not there.
 
-    def _copy(self, root: RootView, path: str, into: str, volume: str) -> bool:
+        Nobody writes into ``into`` any more when this has ended, cancelled or not.
+        """
+        self._look.mkdir(mode=0o700, parents=True, exist_ok=True)
+        stop = threading.Event()
+        copying = spawn(
+            self._private.run(lambda: self._copy(root, path, into, volume, stop)),
+            name=f"copy-up into {volume}",
+        )
+        try:
+            return await asyncio.shield(copying)
+        except asyncio.CancelledError:
+            stop.set()
+            await asyncio.wait({copying})
+            raise
+
+    def _copy(
+        self, root: RootView, path: str, into: Path, volume: str, stop: threading.Event
+    ) -> bool:
         calls = self._private.calls
         layers = [str(root.upper), *root.lower] if root.upper.exists() else list(root.lower)
         mount_overlay(calls, Overlay(layers, None, None, str(self._look)))
@@ -43,32 +58,25 @@ class CopyUp:
         if found is None:
             return False
         try:
-            done = subprocess.run(
-                [
-                    *("cp", "-a", "--reflink=auto", "--sparse=auto", "--"),
-                    f"/proc/self/fd/{found}/.",
-                    into,
-                ],
-                pass_fds=(found,),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                timeout=_TIMEOUT,
-                check=False,
-            )
-        except (OSError, subprocess.SubprocessError) as error:
-            raise Internal(f"cannot copy image content into volume {volume}: {error}") from error
+            target = os.open(into, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                TreeCopy(calls, found, target, stop).run()
+            finally:
+                os.close(target)
+        except Stopped:
+            return False
+        except WherryError as error:
+            what = f"cannot copy image content into volume {volume}"
+            raise type(error)(f"{what}: {error.message}") from error
         finally:
             os.close(found)
-        if done.returncode:
-            raise files.failure(f"cannot copy image content into volume {volume}", done.stderr)
         return True
 
 
 def _open(calls: Syscalls, root: Path, path: str) -> int | None:
     """Descriptor of a directory below ``root``, links resolved as the container would."""
-    flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-    base = os.open(root, flags)
+    flags = os.O_DIRECTORY | os.O_CLOEXEC
+    base = os.open(root, flags | os.O_PATH)
     try:
         return calls.openat2(
             base,

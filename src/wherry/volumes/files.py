@@ -1,14 +1,19 @@
-"""Directories of volumes: emptiness, sizes, removal. Long work happens in child processes."""
+"""Directories of volumes: emptiness, sizes, copies, removal. None of it on the event loop."""
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import errno
 import os
-import shutil
+import threading
 from collections.abc import Collection
 from pathlib import Path
 
 from wherry.errors import Exhausted, Internal, WherryError
+from wherry.linux.syscalls import Syscalls
+from wherry.linux.tasks import spawn
+from wherry.volumes.treecopy import Stopped, TreeCopy
 
 _ENOSPC_WORDS = ("No space left", "Disk quota exceeded")
 
@@ -70,6 +75,12 @@ async def command(*words: str, what: str, good: Collection[int] = (0,)) -> None:
         raise failure(what, errors)
 
 
+def trouble(what: str, error: OSError) -> WherryError:
+    """An error of our kinds out of one of the system's."""
+    text = f"{what}: {error.strerror or error}"
+    return Exhausted(text) if error.errno in (errno.ENOSPC, errno.EDQUOT) else Internal(text)
+
+
 def failure(what: str, errors: bytes) -> WherryError:
     """An error of our kinds out of what a program wrote."""
     lines = errors.decode("utf-8", "replace").strip().splitlines()
@@ -95,27 +106,52 @@ async def remove_tree(directory: Path) -> None:
         )
 
 
-async def clear(directory: Path) -> None:
-    """Remove what is in it and keep the directory."""
-    names = await asyncio.to_thread(os.listdir, directory)
-    for name in names:
-        path = directory / name
-        if path.is_dir() and not path.is_symlink():
-            await asyncio.to_thread(shutil.rmtree, path)
-        else:
-            path.unlink(missing_ok=True)
+async def copy_tree(calls: Syscalls, source: Path | str, target: Path | str) -> None:
+    """Copy all that is in ``source`` into the empty directory ``target``; see ``treecopy``.
 
-
-async def copy_tree(source: Path | str, target: Path | str) -> None:
-    """Copy all that is in ``source`` into ``target``: owners, modes, times, links, xattrs, holes;
-    shared blocks where the file system can."""
-    await command(
-        "cp",
-        "-a",
-        "--reflink=auto",
-        "--sparse=auto",
-        "--",
-        f"{source}/.",
-        str(target),
-        what=f"copying {source}",
+    Nobody writes into ``target`` any more when this has ended, cancelled or not.
+    """
+    stop = threading.Event()
+    copying = spawn(
+        asyncio.to_thread(_copy_tree, calls, source, target, stop), name=f"copy of {source}"
     )
+    try:
+        await asyncio.shield(copying)
+    except asyncio.CancelledError:
+        stop.set()
+        await asyncio.wait({copying})
+        raise
+
+
+def _copy_tree(
+    calls: Syscalls, source: Path | str, target: Path | str, stop: threading.Event
+) -> None:
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    try:
+        reader = os.open(source, flags)
+        try:
+            writer = os.open(target, flags)
+            try:
+                TreeCopy(calls, reader, writer, stop).run()
+            finally:
+                os.close(writer)
+        finally:
+            os.close(reader)
+    except Stopped:
+        return
+    except OSError as error:
+        raise Internal(f"copying {source}: {error}") from error
+    except WherryError as error:
+        raise type(error)(f"copying {source}: {error.message}") from error
+
+
+def sync(directory: Path) -> None:
+    """Everything of the file system that holds ``directory`` is on the disk. ``OSError``."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    held = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if libc.syncfs(held) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(directory))
+    finally:
+        os.close(held)

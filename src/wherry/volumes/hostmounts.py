@@ -1,8 +1,8 @@
 """Mounts made for one container before its runtime starts: subpaths, images, id maps.
 
-They live at ``<mounts>/.volumes/<container>/<n>``, below a directory that is a private mount, so
-nothing of it reaches other namespaces; the runtime's own namespace, a copy, sees them. After a
-reboot they are gone with everything else there.
+They live at ``<mounts>/.volumes/<container>/<n>``. The directory is shared with the namespaces of
+monitors only, which are copies of ours: they see what is mounted, and lose it when it is unmounted
+here. After a reboot all is gone with everything else there.
 """
 
 from __future__ import annotations
@@ -10,12 +10,19 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import threading
 from collections.abc import Collection
 from pathlib import Path
 
 from wherry.errors import Internal, Invalid, NotFound, NotImplementedYet
 from wherry.linux import idmap
-from wherry.linux.mounts import Overlay, mount_of, mount_overlay, read_mounts
+from wherry.linux.mounts import (
+    Overlay,
+    make_shared_directory,
+    mount_of,
+    mount_overlay,
+    read_mounts,
+)
 from wherry.linux.syscalls import (
     MNT_DETACH,
     OPEN_TREE_CLONE,
@@ -33,6 +40,7 @@ class HostMounts:
         self._root = paths.mounts / ".volumes"
         self._calls = calls
         self._images = images
+        self._preparing = threading.Lock()
 
     def image_layers(self, reference: str) -> tuple[str, tuple[str, ...]]:
         """Id and layers of the image that the name means now; ``NotFound`` when there is none."""
@@ -44,6 +52,8 @@ class HostMounts:
         return self._images
 
     def _place(self, container_id: str, number: int, *, directory: bool = True) -> Path:
+        with self._preparing:
+            make_shared_directory(self._calls, self._root)
         folder = self._root / container_id
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         place = folder / str(number)

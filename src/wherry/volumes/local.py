@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from wherry.errors import Conflict, Exhausted, Internal, Invalid, Unavailable, WherryError
-from wherry.linux.mounts import read_mounts
+from wherry.errors import Conflict, Internal, Invalid, Unavailable, WherryError
+from wherry.linux.exchange import SWAP, settle
+from wherry.linux.mounts import make_shared_directory, read_mounts, remove_shared_directory
 from wherry.linux.syscalls import MNT_DETACH, Syscalls
 from wherry.store.paths import Paths
 from wherry.store.volumes import VolumeRow
 from wherry.volumes import files, options, sized
 from wherry.volumes.ports import LOCAL
+
+_log = logging.getLogger(__name__)
 
 TRASH = ".removed-"
 MOUNT_TIMEOUT = 60.0
@@ -32,7 +36,7 @@ class LocalDriver:
 
     def __init__(self, paths: Paths, calls: Syscalls) -> None:
         self._paths = paths
-        self._calls = calls
+        self.calls = calls
 
     def folder(self, row: VolumeRow) -> Path:
         return self._paths.volume(row.name)
@@ -58,7 +62,8 @@ class LocalDriver:
                 folder.chmod(0o701)
                 data.chmod(0o755)
         except OSError as error:
-            raise _storage(error, f"cannot make the directory of volume {row.name}") from error
+            what = f"cannot make the directory of volume {row.name}"
+            raise files.trouble(what, error) from error
         backing = "mount" if options.mount_call(row.options) else ""
         if size:
             try:
@@ -81,7 +86,11 @@ class LocalDriver:
             pass
         except OSError as error:
             raise Internal(f"cannot remove volume {row.name}: {error}") from error
-        await files.remove_tree(trash)
+        try:
+            await files.remove_tree(trash)
+        except WherryError as error:
+            # Gone for everybody all the same; the next start tries again.
+            _log.warning("volume %s: %s", row.name, error.message)
 
     def image_usage(self, row: VolumeRow) -> int:
         """Bytes that the image file takes on the host's disk."""
@@ -95,6 +104,34 @@ class LocalDriver:
             self.folder(row).rename(self.folder(renamed))
         except OSError as error:
             raise Internal(f"cannot rename volume {row.name}: {error}") from error
+
+    def settle(self, row: VolumeRow) -> VolumeRow:
+        """After a crash, with nobody using it: the directory agrees with the row, as one of the
+        two says. Raises ``OSError`` or ``WherryError``."""
+        if row.moved_from:
+            old, new = self._paths.volume(row.moved_from), self.folder(row)
+            if old.exists() and not new.exists():
+                old.rename(new)
+        settle(self.data(row))
+        if row.backing == "quota":
+            sized.set_quota(self.data(row), row.size_limit)
+        if row.backing == "image":
+            limit = sized.settle(self.folder(row) / sized.IMAGE, row.size_limit)
+            if limit != row.size_limit:
+                changed = {**row.options, "size": str(limit)}
+                return replace(row, size_limit=limit, options=changed, moved_from="")
+        return replace(row, moved_from="")
+
+    def left_aside(self) -> list[Path]:
+        """What an interrupted change left beside or in place of a volume's content, unmounted."""
+        left = []
+        for folder in self.folders():
+            left += [*folder.glob(f"{sized.ASIDE}*"), *folder.glob(f"_data{SWAP}")]
+        mounted = {entry.target for entry in read_mounts()}
+        for each in left:
+            if str(each.resolve()) in mounted:
+                self.calls.umount(str(each), MNT_DETACH)
+        return left
 
     def folders(self) -> list[Path]:
         """Every directory of volumes, known or not."""
@@ -130,11 +167,19 @@ class LocalDriver:
         if not self.data(row).is_dir():
             raise Internal(f"the data of volume {row.name} is gone: no directory {path}")
         if row.backing in ("mount", "image") and not self.mounted(row):
+            make_shared_directory(self.calls, self._paths.volumes)
             if row.backing == "image":
-                await sized.mount_image(self.folder(row), self.data(row), row.name)
+                image = self.folder(row) / sized.IMAGE
+                await asyncio.to_thread(
+                    sized.mount_file, self.calls, image, self.data(row), row.name
+                )
             else:
                 await self._mount_device(row)
         return path
+
+    def dismantle(self) -> None:
+        """The daemon ends and no container runs: nothing stays mounted."""
+        remove_shared_directory(self.calls, self._paths.volumes)
 
     async def _mount_device(self, row: VolumeRow) -> None:
         call = options.mount_call(row.options)
@@ -148,7 +193,7 @@ class LocalDriver:
         try:
             await asyncio.wait_for(
                 asyncio.to_thread(
-                    self._calls.mount,
+                    self.calls.mount,
                     call.source,
                     data,
                     call.fstype or "none",
@@ -173,7 +218,7 @@ class LocalDriver:
         data = self.data(row)
         while data.exists() and self.mounted(row):
             try:
-                await asyncio.to_thread(self._calls.umount, str(data), MNT_DETACH)
+                await asyncio.to_thread(self.calls.umount, str(data), MNT_DETACH)
             except OSError as error:
                 if error.errno == errno.EINVAL:
                     return
@@ -183,7 +228,7 @@ class LocalDriver:
         """Change the limit; ``Conflict`` when the data would not fit, ``Invalid`` when this
         volume has no means to hold a limit."""
         if row.backing == "image":
-            await sized.grow(self.folder(row), self.data(row), size, mounted=self.mounted(row))
+            await sized.resize(self.folder(row), size, mounted=self.mounted(row))
         elif row.backing == "quota":
             sized.set_quota(self.data(row), size)
         else:
@@ -191,12 +236,6 @@ class LocalDriver:
                 f"volume {row.name} was made without a size: make one with --opt size=... and "
                 "copy the data (volume clone --opt size=...)"
             )
-
-
-def _storage(error: OSError, what: str) -> WherryError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return Exhausted(f"{what}: no space left on device")
-    return Internal(f"{what}: {error}")
 
 
 async def _resolve_address(data: str) -> str:

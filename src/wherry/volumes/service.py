@@ -13,11 +13,22 @@ import time
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from wherry.errors import Conflict, Internal, Invalid, NotFound, WherryError
-from wherry.store.volumes import READY, REMOVING, VolumeRow, VolumeTable
-from wherry.volumes import files
+from wherry.store.volumes import (
+    ANONYMOUS,
+    MADE,
+    MAKING,
+    NAMED,
+    POPULATING,
+    READY,
+    REMOVING,
+    VolumeRow,
+    VolumeTable,
+)
+from wherry.volumes import files, filling
 from wherry.volumes.locks import KeyedLocks
 from wherry.volumes.ports import LOCAL, Driver, Events
 from wherry.volumes.registry import Drivers
@@ -72,19 +83,31 @@ class VolumeService:
         driver: str = "",
         options: Mapping[str, str] | None = None,
         labels: Mapping[str, str] | None = None,
+        *,
+        user: str = "",
     ) -> tuple[VolumeRow, bool]:
-        """The volume and whether it was made now.
+        """The volume and whether it was made now. ``user``: the container that refers to it.
 
         ``Conflict`` when the name belongs to another driver; errors begin with "create NAME: ".
         """
+        anonymous = not name
         if not name:
             name = secrets.token_hex(32)
             labels = {**(labels or {}), ANONYMOUS_LABEL: ""}
         try:
             async with self.lock(name):
-                return await self._ensure(name, driver, options or {}, labels)
+                row, new = await self._ensure(name, driver, options or {}, labels)
+                with self.table.database.transaction():
+                    if new:
+                        self._enter(row)
+                    if user:
+                        kind = ANONYMOUS if anonymous else MADE if new else NAMED
+                        self.table.use(row.id, user, kind)
         except WherryError as error:
             raise type(error)(f"create {name}: {error.message}") from error
+        if new:
+            self.publish(row, "create")
+        return row, new
 
     async def _ensure(
         self,
@@ -93,6 +116,7 @@ class VolumeService:
         options: Mapping[str, str],
         labels: Mapping[str, str] | None,
     ) -> tuple[VolumeRow, bool]:
+        """A new one is made, and not yet in the table as ready."""
         row = self.table.by_name(name)
         if row is not None and not row.hidden:
             if driver_name and row.driver != driver_name:
@@ -113,10 +137,23 @@ class VolumeService:
             options=dict(options),
             labels=None if labels is None else dict(labels),
         )
-        row = await driver.create(wanted)
-        self.table.add(row)
-        self.publish(row, "create")
-        return row, True
+        local = self.drivers.local
+        if driver is not local or "size" not in options or local.folder(wanted).exists():
+            return await driver.create(wanted), True
+        # Several steps: start-up removes it if it does not come to the last one.
+        self.table.add(replace(wanted, state=MAKING))
+        try:
+            return await driver.create(wanted), True
+        except BaseException:
+            self.table.delete(wanted.id)
+            raise
+
+    def _enter(self, row: VolumeRow) -> None:
+        """Make it visible."""
+        if self.table.by_id(row.id) is None:
+            self.table.add(row)
+        else:
+            self.table.set_made(row)
 
     def adopt(self, name: str) -> None:
         """Make a row for a directory with data that has none (a lost or older database)."""
@@ -168,6 +205,13 @@ class VolumeService:
                 return False
             await self._remove(row)
             return True
+
+    async def finish_removal(self, volume_id: str) -> None:
+        """Remove one whose removal was decided (``VolumeTable.abandon``)."""
+        row = self.table.by_id(volume_id)
+        if row is not None:
+            async with self.lock(row.name):
+                await self._remove(row)
 
     async def render(self, row: VolumeRow, usage: bool = False) -> dict[str, Any]:
         """The API's ``Volume``; ``usage`` adds ``UsageData`` (walks the whole tree)."""
@@ -335,12 +379,13 @@ class VolumeService:
             if self.table.by_name(new_name) is not None:
                 raise Conflict(f"volume name must be unique: {new_name}")
             renamed = replace(row, name=new_name)
-            self.drivers.local.rename(row, renamed)
+            self.table.rename(row.id, new_name, moved_from=name)
             try:
-                self.table.rename(row.id, new_name)
+                self.drivers.local.rename(row, renamed)
             except WherryError:
-                self.drivers.local.rename(renamed, row)
+                self.table.rename(row.id, name, moved_from="")
                 raise
+            self.table.rename(row.id, new_name, moved_from="")
             self.publish(renamed, "rename", oldName=name)
 
     def _idle(self, row: VolumeRow, operation: str) -> None:
@@ -363,13 +408,28 @@ class VolumeService:
         self.table.hold(row.id, holder)
         try:
             path = await self.driver_of(row).mount(row, holder)
+            if not path:
+                raise Internal(f"driver {row.driver} gave no mount point for volume {row.name}")
         except BaseException:
             self.table.unhold(row.id, holder)
             raise
-        if not path:
-            self.table.unhold(row.id, holder)
-            raise Internal(f"driver {row.driver} gave no mount point for volume {row.name}")
+        try:
+            await self._recover(row, path)
+        except BaseException:
+            await self.unmount(row, holder)
+            raise
         return path
+
+    async def _recover(self, row: VolumeRow, path: str) -> None:
+        """A first filling that a crash cut short: its part goes, or its whole is put in place."""
+        now = self.table.by_id(row.id)
+        if now is None or now.state != POPULATING:
+            return
+        try:
+            await asyncio.to_thread(filling.recover, Path(path))
+        except OSError as error:
+            raise files.trouble(f"cannot recover volume {row.name}", error) from error
+        self.table.set_state(row.id, READY)
 
     async def unmount(self, row: VolumeRow, holder: str) -> None:
         if holder not in self.table.holders(row.id):

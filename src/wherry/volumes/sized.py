@@ -8,14 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import shutil
+import struct
 from pathlib import Path
 
-from wherry.errors import Conflict, Exhausted, NotImplementedYet, WherryError
+from wherry.errors import Conflict, Exhausted, Internal, NotImplementedYet, WherryError
+from wherry.linux import loop
+from wherry.linux.syscalls import MS_NODEV, MS_NOSUID, Syscalls
 from wherry.volumes import files, quota
+from wherry.volumes.options import MS_NOATIME
+from wherry.volumes.treecopy import copy_image
 
 IMAGE = "disk.img"
-_OVERHEAD = 1 << 20
+ASIDE = ".new-"
+"""New content of a volume, beside the old one; what a crash leaves of it is removed."""
+_SUPERBLOCK = 1024
+_EXT4_MAGIC = 0xEF53
+
+
+def aside(folder: Path) -> Path:
+    """A name for new content that nothing else has."""
+    return folder / f"{ASIDE}{secrets.token_hex(6)}"
 
 
 async def make(folder: Path, data: Path, size: int) -> str:
@@ -31,46 +45,50 @@ async def make(folder: Path, data: Path, size: int) -> str:
 
 async def make_image(image: Path, size: int) -> None:
     """A sparse file with an empty file system; appears whole or not at all."""
-    maker = shutil.which("mkfs.ext4", path=_search_path())
+    maker = _tool("mkfs.ext4")
     if maker is None:
         raise NotImplementedYet(
             "a volume with a size needs project quota on the file system of the data root, or "
             "mkfs.ext4 (package e2fsprogs), and this host has neither"
         )
-    partial = image.with_name(image.name + ".partial")
+    partial = aside(image.parent).with_suffix(".img")
     try:
-        with partial.open("wb") as file:
-            file.truncate(_rounded(size))
-    except OSError as error:
-        raise Exhausted(f"cannot make a disk image of {size} bytes: {error}") from error
-    await files.command(
-        maker,
-        "-q",
-        "-F",
-        "-m",
-        "0",
-        "-I",
-        "256",
-        "-E",
-        "lazy_itable_init=1,lazy_journal_init=1,nodiscard,root_owner=0:0",
-        str(partial),
-        what="making the volume's file system",
-    )
-    await _drop_lost_and_found(partial)
-    partial.rename(image)
+        try:
+            with partial.open("wb") as file:
+                file.truncate(rounded(size))
+        except OSError as error:
+            raise Exhausted(f"cannot make a disk image of {size} bytes: {error}") from error
+        await files.command(
+            maker,
+            "-q",
+            "-F",
+            "-m",
+            "0",
+            "-I",
+            "256",
+            "-E",
+            "lazy_itable_init=1,lazy_journal_init=1,nodiscard,root_owner=0:0",
+            str(partial),
+            what="making the volume's file system",
+        )
+        await _drop_lost_and_found(partial)
+        partial.rename(image)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
-def _search_path() -> str:
-    return os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+def _tool(name: str) -> str | None:
+    return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
 
 
-def _rounded(size: int) -> int:
+def rounded(size: int) -> int:
+    """The size of the image file for a limit."""
     return -(-size // 4096) * 4096
 
 
 async def _drop_lost_and_found(image: Path) -> None:
     """A new volume is empty, as one without a size is."""
-    tool = shutil.which("debugfs", path=_search_path())
+    tool = _tool("debugfs")
     if tool is None:
         return
     try:
@@ -79,60 +97,96 @@ async def _drop_lost_and_found(image: Path) -> None:
         return
 
 
-async def mount_image(folder: Path, data: Path, name: str) -> None:
-    await mount_file(folder / IMAGE, data, name)
-
-
-async def mount_file(image: Path, target: Path, name: str) -> None:
+def mount_file(calls: Syscalls, image: Path, target: Path, name: str) -> None:
     """Mount an image with a loop device that goes with the mount."""
-    await files.command(
-        "mount",
-        "-o",
-        "loop,noatime,nosuid,nodev",
-        "-t",
-        "ext4",
-        str(image),
-        str(target),
-        what=f"mounting volume {name}",
-    )
+    try:
+        path, device = loop.attach(image)
+        try:
+            flags = MS_NOSUID | MS_NODEV | MS_NOATIME
+            calls.mount(path, str(target), "ext4", flags, None)
+        finally:
+            os.close(device)
+    except OSError as error:
+        raise Internal(f"mounting volume {name}: {error}") from error
 
 
-async def grow(folder: Path, data: Path, size: int, *, mounted: bool) -> None:
+def measure(image: Path) -> int:
+    """Bytes of the file system in an image. Raises ``Internal`` when there is none."""
+    with image.open("rb") as file:
+        block = os.pread(file.fileno(), 1024, _SUPERBLOCK)
+    if len(block) < 1024 or struct.unpack_from("<H", block, 0x38)[0] != _EXT4_MAGIC:
+        raise Internal(f"{image} holds no ext4 file system")
+    low, shift = struct.unpack_from("<I", block, 4)[0], struct.unpack_from("<I", block, 0x18)[0]
+    high = struct.unpack_from("<I", block, 0x150)[0] if block[0x60] & 0x80 else 0
+    return int((high << 32 | low) << (10 + shift))
+
+
+async def resize(folder: Path, size: int, *, mounted: bool) -> None:
     """Set the image's size, in use or not. Shrinking in use is a ``Conflict``."""
     image = folder / IMAGE
-    size = _rounded(size)
+    size = rounded(size)
     current = image.stat().st_size
-    tool = shutil.which("resize2fs", path=_search_path())
+    tool = _tool("resize2fs")
     if tool is None:
         raise NotImplementedYet("changing a volume's size needs resize2fs (package e2fsprogs)")
     if size == current:
         return
-    if size < current and mounted:
-        raise Conflict("a volume in use cannot shrink: stop the containers that use it first")
-    if size > current:
-        await asyncio.to_thread(os.truncate, image, size)
-    if mounted:
-        await _grow_in_use(tool, image, current)
+    if not mounted:
+        await _resize_aside(tool, image, size)
         return
-    check = shutil.which("e2fsck", path=_search_path()) or "e2fsck"
-    words = (check, "-f", "-y", str(image))
-    await files.command(*words, what="checking the volume", good=(0, 1))
-    blocks = size // 1024
-    await files.command(tool, str(image), f"{blocks}K", what="changing the volume's size")
     if size < current:
-        await asyncio.to_thread(os.truncate, image, size)
+        raise Conflict("a volume in use cannot shrink: stop the containers that use it first")
+    await _grow_in_use(tool, image, current, size)
 
 
-async def _grow_in_use(tool: str, image: Path, before: int) -> None:
+async def _resize_aside(tool: str, image: Path, size: int) -> None:
+    """Change a copy and put it in place: a file system whose resizing is cut short is lost."""
+    copied = aside(image.parent).with_suffix(".img")
+    check = _tool("e2fsck") or "e2fsck"
+    try:
+        await asyncio.to_thread(copy_image, str(image), str(copied))
+        if size > copied.stat().st_size:
+            os.truncate(copied, size)
+        copy = str(copied)
+        await files.command(check, "-f", "-y", copy, what="checking the volume", good=(0, 1))
+        await files.command(tool, copy, f"{size // 1024}K", what="changing the volume's size")
+        os.truncate(copied, size)
+        await asyncio.to_thread(_flush, copied)
+        copied.rename(image)
+    except OSError as error:
+        raise files.trouble("changing the volume's size", error) from error
+    finally:
+        copied.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+async def _grow_in_use(tool: str, image: Path, before: int, size: int) -> None:
     """The kernel lets only holders of CAP_SYS_RESOURCE grow a mounted file system, and some
     hosts withhold it: then nothing is changed."""
-    device = await asyncio.to_thread(_loop_device, image)
-    await files.command("losetup", "-c", device, what="growing the volume")
+    what = "growing the volume"
     try:
-        await files.command(tool, device, what="growing the volume")
+        found = await asyncio.to_thread(loop.find, image)
+        if found is None:
+            raise Conflict(f"{what}: no loop device holds {image}")
+        path, device = found
+        try:
+            os.truncate(image, size)
+            loop.read_size_again(device)
+            try:
+                await files.command(tool, path, what=what)
+            except BaseException:
+                os.truncate(image, before)
+                loop.read_size_again(device)
+                raise
+        finally:
+            os.close(device)
+    except OSError as error:
+        raise files.trouble(what, error) from error
     except WherryError as error:
-        await asyncio.to_thread(os.truncate, image, before)
-        await files.command("losetup", "-c", device, what="growing the volume")
         if "Permission denied" in error.message:
             raise Conflict(
                 "this host does not let a volume grow while it is in use (no CAP_SYS_RESOURCE): "
@@ -141,17 +195,18 @@ async def _grow_in_use(tool: str, image: Path, before: int) -> None:
         raise
 
 
-def _loop_device(image: Path) -> str:
-    """The loop device of an image file, from sysfs."""
-    wanted = str(image.resolve())
-    for each in Path("/sys/block").glob("loop*"):
-        try:
-            backing = (each / "loop" / "backing_file").read_text().rstrip("\n")
-        except OSError:
-            continue
-        if backing == wanted:
-            return f"/dev/{each.name}"
-    raise Conflict(f"no loop device holds {wanted}")
+def settle(image: Path, limit: int) -> int:
+    """After a crash, not mounted: the limit that holds, ``limit`` or another that took place.
+
+    A growth that was cut short before the file system knew of it is undone.
+    """
+    length, wanted = image.stat().st_size, rounded(limit)
+    if length == wanted:
+        return limit
+    if measure(image) <= wanted < length:
+        os.truncate(image, wanted)
+        return limit
+    return length
 
 
 def set_quota(data: Path, size: int) -> None:

@@ -1,0 +1,1 @@
+ALTER TABLE volumes ADD COLUMN moved_from TEXT NOT NULL DEFAULT '';
