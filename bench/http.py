@@ -86,6 +86,45 @@ class Client:
             return status, body
         return self._answer()
 
+    def download(self, path: str) -> int:
+        """GET a body of any size and drop it; its bytes.
+
+        Raises ``EngineError`` for any status but 200.
+        """
+        self._send(self._head("GET", path, 0, "application/json"))
+        status, headers, rest = self._read_head()
+        self._buffer = rest
+        if status != 200:
+            raise EngineError(f"GET {path}: {status} {rest[:500]!r}")
+        if headers.get("transfer-encoding", "").lower() != "chunked":
+            raise EngineError(f"GET {path}: the body is not chunked")
+        total = 0
+        while size := self._chunk_size():
+            total += size
+            self._skip(size + 2)
+        self._skip(2)
+        return total
+
+    def _chunk_size(self) -> int:
+        while b"\r\n" not in self._buffer:
+            self._fill()
+        line, _, self._buffer = self._buffer.partition(b"\r\n")
+        return int(line.split(b";")[0], 16)
+
+    def _skip(self, size: int) -> None:
+        """Read on past ``size`` bytes."""
+        if size <= len(self._buffer):
+            self._buffer = self._buffer[size:]
+            return
+        left = size - len(self._buffer)
+        self._buffer = b""
+        room = memoryview(bytearray(min(left, 1 << 20)))
+        while left:
+            count = self._connected().recv_into(room[: min(left, len(room))])
+            if not count:
+                raise EngineError("the engine closed the connection in the middle of an answer")
+            left -= count
+
     def hijack(self, method: str, path: str, body: Mapping[str, Any]) -> bytes:
         """A request whose connection becomes a stream: read it to its end and close."""
         data = json.dumps(body).encode()
@@ -169,10 +208,7 @@ class Client:
     def _chunked(self) -> bytes:
         parts = []
         while True:
-            while b"\r\n" not in self._buffer:
-                self._fill()
-            line, _, self._buffer = self._buffer.partition(b"\r\n")
-            size = int(line.split(b";")[0], 16)
+            size = self._chunk_size()
             while len(self._buffer) < size + 2:
                 self._fill()
             parts.append(self._buffer[:size])

@@ -67,6 +67,21 @@ def _after_layer(size: int) -> bytes:
     return b"\0" * (-size % tarfile.BLOCKSIZE) + b"\0" * (2 * tarfile.BLOCKSIZE)
 
 
+def big_file(name: str, size: int) -> tuple[Iterator[bytes], int]:
+    """A tar of one file of ``size`` bytes, a multiple of a MiB: its pieces, and its length."""
+    pool = noise(random.Random(size))[:_CHUNK]
+    head = _entry(name, size=size, mode=0o644).tobuf(tarfile.GNU_FORMAT)
+    end = bytes(2 * tarfile.BLOCKSIZE)
+
+    def parts() -> Iterator[bytes]:
+        yield head
+        for _ in range(size // _CHUNK):
+            yield pool
+        yield end
+
+    return parts(), len(head) + size + len(end)
+
+
 @functools.cache
 def small_image() -> bytes:
     """A docker-archive of ``IMAGE``: busybox and the few commands that the cases use."""
@@ -125,13 +140,32 @@ def large_tar(folder: Path, *, files: int = FILES) -> LargeTar:
     return LargeTar(path, path.stat().st_size, f"sha256:{note.read_text()}")
 
 
-def _write_large(path: Path, files: int) -> None:
-    source = random.Random(60_000)
-    # Half noise, half text: compresses to about half, as real layers do.
-    pool = b"".join(
+def noise(source: random.Random) -> bytes:
+    """4 MB, half noise, half text: compresses to about half, as real layers do."""
+    return b"".join(
         source.randbytes(64) + b"the same words again and again, as programs have them, every day"
         for _ in range(1 << 15)
     )
+
+
+def many_files(folder: str, *, files: int, average: int) -> bytes:
+    """A tar of ``folder`` with so many small files, a hundred in each of its folders."""
+    source = random.Random(files)
+    pool = noise(source)
+    parts = [_entry(folder, kind=tarfile.DIRTYPE).tobuf(tarfile.GNU_FORMAT)]
+    for number in range(files):
+        below = f"{folder}/{number // 100:03d}"
+        if number % 100 == 0:
+            parts.append(_entry(below, kind=tarfile.DIRTYPE).tobuf(tarfile.GNU_FORMAT))
+        size = source.randrange(2 * average)
+        start = source.randrange(len(pool) - size)
+        parts.append(_member(f"{below}/file-{number:05d}", pool[start : start + size]))
+    return b"".join([*parts, bytes(2 * tarfile.BLOCKSIZE)])
+
+
+def _write_large(path: Path, files: int) -> None:
+    source = random.Random(60_000)
+    pool = noise(source)
     with tarfile.open(path, "w", format=tarfile.GNU_FORMAT) as tar:
         for number in range(files):
             folder = f"usr/share/{number // 1000:03d}/{number // 50 % 20:02d}"

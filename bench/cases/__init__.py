@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from bench.case import Case
-from bench.cases import clients, images, life, memory, networks, volumes
+from bench.cases import clients, files, images, life, looking, memory, networks, volumes
 
 CASES: tuple[Case, ...] = (
     *life.CASES,
     *clients.CASES,
+    *looking.CASES,
+    *files.CASES,
     *memory.CASES,
     *images.CASES,
     *volumes.CASES,

@@ -31,13 +31,13 @@ def _unpacked() -> Path | None:
     return found if found.exists() else None
 
 
-def _own_command(engine: Engine) -> Path:
+def own_command(engine: Engine) -> Path:
     if engine.cli is None:
         raise EngineError(f"{engine.name} has no command of its own here")
     return engine.cli
 
 
-def _timed(engine: Engine, command: Path, arguments: list[str]) -> float:
+def timed(engine: Engine, command: Path, arguments: list[str]) -> float:
     begin = time.perf_counter()
     done = subprocess.run(
         [str(command), *arguments],
@@ -56,7 +56,7 @@ def _docker(arguments: list[str]) -> Callable[[Engine], Prepared]:
     @contextmanager
     def prepare(engine: Engine) -> Generated:
         command = _docker_command()
-        yield lambda: _timed(engine, command, arguments)
+        yield lambda: timed(engine, command, arguments)
 
     return prepare
 
@@ -65,16 +65,16 @@ def _docker(arguments: list[str]) -> Callable[[Engine], Prepared]:
 def _docker_exec(engine: Engine) -> Generated:
     command = _docker_command()
     with running(engine, ["sleep", "100000"]) as (_, name):
-        yield lambda: _timed(engine, command, ["exec", name, "true"])
+        yield lambda: timed(engine, command, ["exec", name, "true"])
 
 
 @contextmanager
 def _own_ps(engine: Engine) -> Generated:
-    command = _own_command(engine)
+    command = own_command(engine)
     with ExitStack() as stack:
         for _ in range(LISTED):
             stack.enter_context(running(engine, ["sleep", "100000"]))
-        yield lambda: _timed(engine, command, ["ps"])
+        yield lambda: timed(engine, command, ["ps"])
 
 
 _RUN = ["run", "--rm", "--network", "none", IMAGE, "true"]

@@ -1,0 +1,183 @@
+"""Files in and out of running containers, through the API and by each engine's own command."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bench.case import Case, Generated
+from bench.cases.clients import own_command, timed
+from bench.cases.life import running
+from bench.engines import Engine
+from bench.http import Client, EngineError
+from bench.image import big_file, many_files
+
+FILES = 20_000
+AVERAGE = 4_000
+"""Bytes of a file, as in a tree of sources: sizes go from nothing to twice this."""
+BIG = 1 << 30
+COMMITTED = 500
+"""Files of 1 MB in the layer that is committed."""
+_SLEEP = ["sleep", "100000"]
+Parts = tuple[Iterator[bytes], int]
+
+
+def _many() -> Callable[[], Parts]:
+    data = many_files("data", files=FILES, average=AVERAGE)
+    return lambda: (iter([data]), len(data))
+
+
+def _big() -> Callable[[], Parts]:
+    return lambda: big_file("data", BIG)
+
+
+def _layer() -> Callable[[], Parts]:
+    data = many_files("data", files=COMMITTED, average=1_000_000)
+    return lambda: (iter([data]), len(data))
+
+
+def _put(client: Client, name: str, content: Parts) -> None:
+    parts, length = content
+    path = f"/containers/{name}/archive?path=/"
+    status, answer = client.upload("PUT", path, parts, length)
+    if status != 200:
+        raise EngineError(f"archive: {status} {answer[-500:]!r}")
+
+
+def _in(make: Callable[[], Callable[[], Parts]]) -> Any:
+    @contextmanager
+    def prepare(engine: Engine) -> Generated:
+        content = make()
+
+        def measure() -> float:
+            with running(engine, _SLEEP) as (client, name):
+                os.sync()
+                begin = time.perf_counter()
+                _put(client, name, content())
+                return time.perf_counter() - begin
+
+        yield measure
+
+    return prepare
+
+
+def _out(make: Callable[[], Callable[[], Parts]]) -> Any:
+    @contextmanager
+    def prepare(engine: Engine) -> Generated:
+        content = make()()
+        with running(engine, _SLEEP) as (client, name):
+            _put(client, name, content)
+            os.sync()
+
+            def measure() -> float:
+                begin = time.perf_counter()
+                if client.download(f"/containers/{name}/archive?path=/data") < content[1] - 4096:
+                    raise EngineError("not all came out")
+                return time.perf_counter() - begin
+
+            yield measure
+
+    return prepare
+
+
+@contextmanager
+def _on_host(engine: Engine, make: Callable[[], Callable[[], Parts]]) -> Iterator[Path]:
+    """The content unpacked beside the engine's data."""
+    folder = Path(tempfile.mkdtemp(prefix="wb-cp-", dir=engine.root.parent))
+    try:
+        parts, _ = make()()
+        if make is _big:
+            next(parts)
+            with (folder / "data").open("wb") as file:
+                left = BIG
+                for part in parts:
+                    left -= file.write(part[:left])
+        else:
+            with tarfile.open(fileobj=io.BytesIO(b"".join(parts))) as tar:
+                tar.extractall(folder, filter="fully_trusted")
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _own_in(make: Callable[[], Callable[[], Parts]]) -> Any:
+    @contextmanager
+    def prepare(engine: Engine) -> Generated:
+        command = own_command(engine)
+        with _on_host(engine, make) as folder:
+
+            def measure() -> float:
+                with running(engine, _SLEEP) as (_, name):
+                    os.sync()
+                    return timed(engine, command, ["cp", f"{folder}/data", f"{name}:/"]) / 1000
+
+            yield measure
+
+    return prepare
+
+
+def _own_out(make: Callable[[], Callable[[], Parts]]) -> Any:
+    @contextmanager
+    def prepare(engine: Engine) -> Generated:
+        command = own_command(engine)
+        folder = Path(tempfile.mkdtemp(prefix="wb-cp-", dir=engine.root.parent))
+        with running(engine, _SLEEP) as (client, name):
+            _put(client, name, make()())
+
+            def measure() -> float:
+                os.sync()
+                try:
+                    words = ["cp", f"{name}:/data", f"{folder}/data"]
+                    return timed(engine, command, words) / 1000
+                finally:
+                    shutil.rmtree(folder)
+                    folder.mkdir()
+
+            try:
+                yield measure
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    return prepare
+
+
+@contextmanager
+def _commit(engine: Engine) -> Generated:
+    with running(engine, _SLEEP) as (client, name):
+        _put(client, name, _layer()())
+
+        def measure() -> float:
+            os.sync()
+            begin = time.perf_counter()
+            made = client.json("POST", f"/commit?container={name}&repo=bench/committed", {})
+            taken = time.perf_counter() - begin
+            client.json("DELETE", f"/images/{made['Id']}?force=1")
+            return taken
+
+        yield measure
+
+
+def _case(name: str, title: str, prepare: Any) -> Case:
+    return Case(name, title, prepare, unit="s", rounds=5, budget=0.5)
+
+
+_TREE = f"{FILES:,} files"
+CASES = (
+    _case("cp-in", "archive PUT of 1 GiB", _in(_big)),
+    _case("cp-out", "archive GET of 1 GiB", _out(_big)),
+    _case("cp-in-files", f"archive PUT of {_TREE}", _in(_many)),
+    _case("cp-out-files", f"archive GET of {_TREE}", _out(_many)),
+    _case("own-cp-in", "own command, cp of 1 GiB in", _own_in(_big)),
+    _case("own-cp-out", "own command, cp of 1 GiB out", _own_out(_big)),
+    _case("own-cp-in-files", f"own command, cp of {_TREE} in", _own_in(_many)),
+    _case("own-cp-out-files", f"own command, cp of {_TREE} out", _own_out(_many)),
+    _case("commit", f"commit of {COMMITTED} MB", _commit),
+)
