@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import mmap
 import os
 import shutil
 import tarfile
@@ -26,6 +27,7 @@ AVERAGE = 4_000
 BIG = 1 << 30
 COMMITTED = 500
 """Files of 1 MB in the layer that is committed."""
+_SLACK = 64 << 20
 _SLEEP = ["sleep", "100000"]
 Parts = tuple[Iterator[bytes], int]
 
@@ -52,17 +54,49 @@ def _put(client: Client, name: str, content: Parts) -> None:
         raise EngineError(f"archive: {status} {answer[-500:]!r}")
 
 
+def _settled(engine: Engine, free: int) -> None:
+    """Wait until what was removed is gone from the disk: one engine removes later, in peace.
+
+    ``free``: bytes that were free before.
+    """
+    deadline = time.monotonic() + 60
+    while _free(engine) < free - _SLACK and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.sync()
+
+
+def _warm() -> None:
+    """Touch as much memory as a case needs, and free it.
+
+    A virtual machine may have handed its free memory back to its host: whoever comes first would
+    pay for getting it again.
+    """
+    page = bytes(1 << 20)
+    with mmap.mmap(-1, BIG + (BIG >> 2)) as area:
+        while area.tell() < len(area):
+            area.write(page)
+
+
+def _free(engine: Engine) -> int:
+    figures = os.statvfs(engine.root)
+    return figures.f_bavail * figures.f_frsize
+
+
 def _in(make: Callable[[], Callable[[], Parts]]) -> Any:
     @contextmanager
     def prepare(engine: Engine) -> Generated:
         content = make()
 
         def measure() -> float:
-            with running(engine, _SLEEP) as (client, name):
-                os.sync()
-                begin = time.perf_counter()
-                _put(client, name, content())
-                return time.perf_counter() - begin
+            free = _free(engine)
+            try:
+                with running(engine, _SLEEP) as (client, name):
+                    _warm()
+                    begin = time.perf_counter()
+                    _put(client, name, content())
+                    return time.perf_counter() - begin
+            finally:
+                _settled(engine, free)
 
         yield measure
 
@@ -115,9 +149,14 @@ def _own_in(make: Callable[[], Callable[[], Parts]]) -> Any:
         with _on_host(engine, make) as folder:
 
             def measure() -> float:
-                with running(engine, _SLEEP) as (_, name):
-                    os.sync()
-                    return timed(engine, command, ["cp", f"{folder}/data", f"{name}:/"]) / 1000
+                free = _free(engine)
+                try:
+                    with running(engine, _SLEEP) as (_, name):
+                        words = ["cp", f"{folder}/data", f"{name}:/"]
+                        _warm()
+                        return timed(engine, command, words) / 1000
+                finally:
+                    _settled(engine, free)
 
             yield measure
 
@@ -134,6 +173,7 @@ def _own_out(make: Callable[[], Callable[[], Parts]]) -> Any:
 
             def measure() -> float:
                 os.sync()
+                _warm()
                 try:
                     words = ["cp", f"{name}:/data", f"{folder}/data"]
                     return timed(engine, command, words) / 1000
@@ -155,11 +195,13 @@ def _commit(engine: Engine) -> Generated:
         _put(client, name, _layer()())
 
         def measure() -> float:
-            os.sync()
+            free = _free(engine)
+            _warm()
             begin = time.perf_counter()
             made = client.json("POST", f"/commit?container={name}&repo=bench/committed", {})
             taken = time.perf_counter() - begin
             client.json("DELETE", f"/images/{made['Id']}?force=1")
+            _settled(engine, free)
             return taken
 
         yield measure

@@ -13,6 +13,8 @@ from tests.support.images import BASE
 
 pytestmark = pytest.mark.root
 SLEEP = ("sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.05; done")
+TELLS = ("sh", "-c", "trap 'exit 0' TERM; echo ready; while :; do sleep 0.05; done")
+"""The first process of a container ignores a signal until it has a handler for it."""
 
 
 def status(cli: Cli, name: str) -> str:
@@ -25,7 +27,7 @@ def start(cli: Cli, name: str, *command: str) -> str:
 
 def test_the_whole_life(cli: Cli) -> None:
     name = "life"
-    created = cli("create", "--network", "none", "--name", name, BASE, *SLEEP).ok()
+    created = cli("create", "--network", "none", "--name", name, BASE, *TELLS).ok()
     assert re.fullmatch(r"[0-9a-f]{64}", created)
     assert status(cli, name) == "created"
     assert cli("start", name).ok() == name
@@ -38,6 +40,7 @@ def test_the_whole_life(cli: Cli) -> None:
     assert cli("rename", name, "other").ok() == ""
     assert status(cli, "other") == "running"
     assert cli("restart", "-t", "5", "other").ok() == "other"
+    eventually(lambda: cli("logs", "other").ok().count("ready") == 2)
     assert cli("stop", "other").ok() == "other"
     assert status(cli, "other") == "exited"
     assert cli("wait", "other").ok() == "0"

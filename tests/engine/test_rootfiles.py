@@ -13,9 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from wherry.containers.rootfiles import PutOptions, Root, archive, extract, path_stat
+from wherry.containers.rootfiles import Root, path_stat
+from wherry.containers.tarin import PutOptions, extract
+from wherry.containers.tarout import archive
 from wherry.errors import Conflict, Invalid, NotFound, WherryError
-from wherry.images.worker.tarfmt import MappedSource
+from wherry.linux.flow import Bytes
 from wherry.linux.syscalls import LinuxSyscalls
 
 pytestmark = pytest.mark.root
@@ -48,15 +50,42 @@ def tar_of(*members: tuple[str, bytes, str, bytes]) -> bytes:
     return out.getvalue()
 
 
+class In:
+    """Bytes as an ``Inlet``, a few at a time."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = io.BytesIO(data)
+
+    def read_into(self, room: memoryview) -> int:
+        return self._data.readinto(room[:700])
+
+    def move(self, descriptor: int, size: int) -> int:
+        return os.write(descriptor, self._data.read(min(size, 100_000)))
+
+
+class Out:
+    """An ``Outlet`` that keeps all."""
+
+    def __init__(self) -> None:
+        self.data = io.BytesIO()
+
+    def write(self, data: Bytes) -> None:
+        self.data.write(data)
+
+    def file(self, descriptor: int, size: int) -> None:
+        data = os.read(descriptor, size)
+        self.data.write(data + bytes(size - len(data)))
+
+
 def put(root: Root, path: str, data: bytes, options: PutOptions | None = None) -> None:
-    extract(root, path, MappedSource(data), options or PutOptions())
+    extract(root, path, In(data), options or PutOptions())
 
 
 def get(root: Root, path: str, name: str) -> dict[str, tarfile.TarInfo]:
-    out = io.BytesIO()
-    archive(root, path, name, lambda data: (out.write(data), None)[1])
-    out.seek(0)
-    with tarfile.open(fileobj=out) as tar:
+    out = Out()
+    archive(root, path, name, out)
+    out.data.seek(0)
+    with tarfile.open(fileobj=out.data) as tar:
         return {member.name: member for member in tar.getmembers()}
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
-from wherry.api.replies import empty
+from wherry.api.download import send_body
 from wherry.api.routing import Call, Router
-from wherry.containers.service import ContainerFiles
+from wherry.api.upload import receive_body
+from wherry.containers.service import ContainerFiles, Outgoing
 from wherry.errors import Invalid
+from wherry.linux.flow import Inlet
 
 _TAR = "application/x-tar"
 
@@ -32,19 +34,23 @@ class ArchiveRoutes:
         return web.Response(headers={**_stat_header(found), "Content-Type": _TAR})
 
     async def get(self, call: Call) -> web.StreamResponse:
-        found, stream = await self._files.archive(call.path["id"], _path(call))
-        return await _send(call, stream, _stat_header(found))
+        found, outgoing = await self._files.archive(call.path["id"], _path(call))
+        return await _send(call, outgoing, _stat_header(found))
 
     async def put(self, call: Call) -> web.StreamResponse:
-        query = call.query
-        await self._files.extract(
-            call.path["id"],
-            _path(call),
-            call.stream(),
-            keep_kinds=query.flag("noOverwriteDirNonDir"),
-            copy_owner=query.flag("copyUIDGID"),
-        )
-        return empty(200)
+        query, path = call.query, _path(call)
+
+        async def consume(inlet: Inlet, stop: Callable[[], None]) -> None:
+            await self._files.extract(
+                call.path["id"],
+                path,
+                inlet,
+                stop,
+                keep_kinds=query.flag("noOverwriteDirNonDir"),
+                copy_owner=query.flag("copyUIDGID"),
+            )
+
+        return await receive_body(call, consume)
 
     async def export(self, call: Call) -> web.StreamResponse:
         return await _send(call, await self._files.export(call.path["id"]), {})
@@ -62,12 +68,8 @@ def _stat_header(found: dict[str, Any]) -> dict[str, str]:
     return {"X-Docker-Container-Path-Stat": encoded}
 
 
-async def _send(
-    call: Call, stream: AsyncIterator[bytes], headers: dict[str, str]
-) -> web.StreamResponse:
-    response = web.StreamResponse(headers={**headers, "Content-Type": _TAR})
-    await response.prepare(call.request)
-    async for chunk in stream:
-        await response.write(chunk)
-    await response.write_eof()
-    return response
+async def _send(call: Call, outgoing: Outgoing, headers: dict[str, str]) -> web.StreamResponse:
+    try:
+        return await send_body(call, {**headers, "Content-Type": _TAR}, outgoing.send)
+    finally:
+        outgoing.close()

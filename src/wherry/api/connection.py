@@ -3,7 +3,8 @@
 aiohttp's parser knows ``Upgrade: websocket`` only; what a client sends right behind a request with
 ``Upgrade: tcp`` or ``h2c`` would be parsed as HTTP, or lost. So heads are looked at here first:
 when one asks for a raw stream, its request goes to the parser and everything behind it is kept
-aside for whoever takes the connection.
+aside for whoever takes the connection. The same happens to the bodies of archives (``upload.py``):
+nothing more is read from the socket until someone takes them, or declines.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ _RAW = re.compile(
     rb"|\APOST [^ ?]*/(?:containers/[^/ ?]+/attach|exec/[^/ ?]+/start)[ ?]",
     re.IGNORECASE,
 )
-_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,9})[ \t]*\r\n", re.IGNORECASE)
+_UPLOAD = re.compile(rb"PUT [^ ?]*/containers/[^/ ?]+/archive[ ?]")
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})[ \t]*\r\n", re.IGNORECASE)
 _METHOD = re.compile(rb"[A-Z]{1,10}( |\Z)")
 _log = logging.getLogger(__name__)
 
@@ -33,16 +35,18 @@ _log = logging.getLogger(__name__)
 class Connection(web.RequestHandler):
     """aiohttp's protocol of one client, with a look at heads before they are parsed."""
 
-    __slots__ = ("_diverted", "_early", "_gathered")
+    __slots__ = ("_early", "_gathered", "_taken", "diverted")
 
     def __init__(self, manager: web.Server, **options: Any) -> None:
         super().__init__(manager, **options)
         self._gathered = b""
         self._early = bytearray()
-        self._diverted = False
+        self.diverted = False
+        """Whether what comes now is kept aside."""
+        self._taken = False
 
     def data_received(self, data: bytes) -> None:
-        if self._diverted:
+        if self.diverted:
             self._early += data
             if len(self._early) > _KEPT and self.transport is not None:
                 self.transport.pause_reading()
@@ -55,8 +59,10 @@ class Connection(web.RequestHandler):
                 self._gathered = data
                 return
             if size:
-                self._diverted = True
+                self.diverted = True
                 self._early += data[size:]
+                if self.transport is not None and _UPLOAD.match(data):
+                    self.transport.pause_reading()
                 data = data[:size]
         super().data_received(data)
 
@@ -88,15 +94,16 @@ class Connection(web.RequestHandler):
 
     def take(self) -> bytes:
         """The connection is taken over: what came behind the request."""
+        self._taken = True
         early, self._early = bytes(self._early), bytearray()
         return early
 
     def decline(self) -> None:
         """The request got an ordinary reply: what came behind it is HTTP after all."""
-        if not self._diverted:
+        if not self.diverted or self._taken:
             return
-        self._diverted = False
-        early = self.take()
+        self.diverted = False
+        early, self._early = bytes(self._early), bytearray()
         if self.transport is not None and not self.transport.is_closing():
             if not self.transport.is_reading():
                 self.transport.resume_reading()
@@ -111,6 +118,9 @@ def _raw_request(data: bytes) -> int | None:
     if end < 0:
         return 0 if len(data) > _LIMIT or not _METHOD.match(data) else None
     head = data[: end + 4]
+    if _UPLOAD.match(head):
+        length = _LENGTH.search(head)
+        return len(head) if b"\r\ntransfer-encoding:" in head.lower() or length else 0
     if not _RAW.search(head):
         return 0
     length = _LENGTH.search(head)

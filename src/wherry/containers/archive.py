@@ -11,28 +11,26 @@ import asyncio
 import contextlib
 import os
 import posixpath
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from wherry.containers.book import Live
 from wherry.containers.layers import lower_dirs, user_of
 from wherry.containers.record import Record
-from wherry.containers.rootfiles import PutOptions, Root, archive, extract, path_stat
+from wherry.containers.rootfiles import Root, path_stat
+from wherry.containers.tarin import PutOptions, extract
+from wherry.containers.tarout import archive
 from wherry.containers.transitions import Status
 from wherry.errors import Conflict, Forbidden, Invalid, NotFound
 from wherry.images.service import Images
-from wherry.images.worker.inflate import inflated
-from wherry.images.worker.stream import ForwardSource
+from wherry.linux.flow import Inlet, Outlet
 from wherry.linux.mounts import Overlay, mount_overlay
 from wherry.linux.namespaces import PrivateMounts
 from wherry.linux.syscalls import MS_BIND, MS_RDONLY, MS_REC, MS_REMOUNT, RESOLVE_IN_ROOT, Syscalls
-from wherry.linux.tasks import spawn
+from wherry.linux.tasks import in_own_thread
 from wherry.store.paths import Paths
 from wherry.wire.mounts import MountPoint
-
-_BUFFER = 256 * 1024
-_QUEUE = 8
 
 
 @dataclass
@@ -46,6 +44,24 @@ class Opened:
         os.close(self.root.descriptor)
         if self.keep >= 0:
             os.close(self.keep)
+
+
+class Outgoing:
+    """See ``containers.service.Outgoing``: the files below ``path``, the first called ``name``."""
+
+    def __init__(self, opened: Opened, path: str, name: str) -> None:
+        self._opened: Opened | None = opened
+        self._path = path
+        self._name = name
+
+    def send(self, outlet: Outlet) -> None:
+        assert self._opened is not None
+        archive(self._opened.root, self._path, self._name, outlet)
+
+    def close(self) -> None:
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
 
 
 class Archiver:
@@ -65,7 +81,7 @@ class Archiver:
         async with self._opened(live) as opened:
             return await asyncio.to_thread(path_stat, opened.root, path)
 
-    async def get(self, live: Live, path: str) -> tuple[dict[str, Any], AsyncIterator[bytes]]:
+    async def get(self, live: Live, path: str) -> tuple[dict[str, Any], Outgoing]:
         """The path's stat and a tar of it, its first member named as the path's last part."""
         path = absolute(path)
         opened = await self._open(live)
@@ -75,18 +91,19 @@ class Archiver:
             opened.close()
             raise
         name = posixpath.basename(path.rstrip("/")) or "/"
-        return found, _stream(opened, lambda send: archive(opened.root, path, name, send))
+        return found, Outgoing(opened, path, name)
 
-    async def export(self, live: Live) -> AsyncIterator[bytes]:
+    async def export(self, live: Live) -> Outgoing:
         """A tar of the whole root file system, without what is mounted into it."""
         opened = await self._open(live, mounts=False)
-        return _stream(opened, lambda send: archive(opened.root, "/", ".", send))
+        return Outgoing(opened, "/", ".")
 
     async def put(
         self,
         live: Live,
         path: str,
-        stream: AsyncIterator[bytes],
+        inlet: Inlet,
+        stop: Callable[[], None],
         *,
         keep_kinds: bool,
         copy_owner: bool,
@@ -99,18 +116,13 @@ class Archiver:
         path = absolute(path)
         self._check_writable(live.record, path)
         options = PutOptions(self._owner(live.record) if copy_owner else None, keep_kinds)
-        loop = asyncio.get_running_loop()
-
-        def work(root: Root) -> None:
-            pulled = _pulled(stream, loop)
-            source = ForwardSource(inflated(lambda size: next(pulled, b""))[1])
-            extract(root, path, source, options)
-            source.drain()
 
         # A stopped container must not start while its writable layer is mounted here.
         alone = contextlib.nullcontext() if live.running else live.lock
         async with alone, self._opened(live, write=True) as opened:
-            await _uninterrupted(lambda: work(opened.root))
+            await in_own_thread(
+                lambda: extract(opened.root, path, inlet, options), name="extract", stop=stop
+            )
 
     def _owner(self, record: Record) -> tuple[int, int]:
         """The container's user, for ``copyUIDGID``."""
@@ -225,77 +237,3 @@ def _bind(calls: Syscalls, root: int, point: MountPoint) -> None:
         raise NotFound(f"cannot mount {point.source} at {point.destination}: {error}") from error
     finally:
         os.close(at)
-
-
-class _Gone(Exception):
-    """The receiver of a stream has gone; the thread that makes it ends."""
-
-
-async def _stream(
-    opened: Opened, work: Callable[[Callable[[bytes], None]], None]
-) -> AsyncIterator[bytes]:
-    """What ``work`` sends, from a thread, a few pieces ahead; closes ``opened`` at the end."""
-    loop = asyncio.get_running_loop()
-    queue: asyncio.Queue[bytes | BaseException | None] = asyncio.Queue(_QUEUE)
-    gone = False
-    buffer = bytearray()
-
-    def put(item: bytes | BaseException | None) -> None:
-        asyncio.run_coroutine_threadsafe(queue.put(item), loop).result()
-
-    def send(data: bytes) -> None:
-        if gone:
-            raise _Gone
-        buffer.extend(data)
-        if len(buffer) >= _BUFFER:
-            put(bytes(buffer))
-            buffer.clear()
-
-    def body() -> None:
-        try:
-            work(send)
-            if buffer:
-                put(bytes(buffer))
-            put(None)
-        except _Gone:
-            pass
-        except Exception as error:
-            put(error)
-        finally:
-            opened.close()
-
-    thread = loop.run_in_executor(None, body)
-    try:
-        while (item := await queue.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        gone = True
-        while not thread.done():
-            with contextlib.suppress(asyncio.QueueEmpty):
-                queue.get_nowait()
-            await asyncio.wait({thread}, timeout=0.01)
-
-
-def _pulled(stream: AsyncIterator[bytes], loop: asyncio.AbstractEventLoop) -> Iterator[bytes]:
-    """The stream's chunks for a thread that may wait for them."""
-
-    async def following() -> bytes:
-        async for chunk in stream:
-            if chunk:
-                return chunk
-        return b""
-
-    while chunk := asyncio.run_coroutine_threadsafe(following(), loop).result():
-        yield chunk
-
-
-async def _uninterrupted(work: Callable[[], None]) -> None:
-    """Run in a thread; a cancelled caller waits until the thread has let go of the files."""
-    task = spawn(asyncio.to_thread(work), name="extract into a container", awaited=True)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait({task})
-        raise

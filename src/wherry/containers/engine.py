@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 from wherry.containers import inspect, wait
@@ -26,6 +26,7 @@ from wherry.containers.service import (
     LogLine,
     LogOptions,
     Outcome,
+    Outgoing,
     Session,
 )
 from wherry.containers.specs import Specs
@@ -37,6 +38,7 @@ from wherry.containers.update import Updater
 from wherry.containers.watch import Supervisor
 from wherry.errors import Conflict, Invalid, NotFound, NotModified, WherryError
 from wherry.images.service import Images
+from wherry.linux.flow import Inlet
 from wherry.linux.livemounts import LiveMounts
 from wherry.linux.namespaces import PrivateMounts
 from wherry.linux.syscalls import LinuxSyscalls
@@ -312,7 +314,7 @@ class ContainerEngine:
     async def path_stat(self, ref: str, path: str) -> dict[str, Any]:
         return await self._archiver.stat(self._book.get(ref), path)
 
-    async def archive(self, ref: str, path: str) -> tuple[dict[str, Any], AsyncIterator[bytes]]:
+    async def archive(self, ref: str, path: str) -> tuple[dict[str, Any], Outgoing]:
         live = self._book.get(ref)
         found = await self._archiver.get(live, path)
         self._book.publish(live.record, "archive-path")
@@ -322,20 +324,23 @@ class ContainerEngine:
         self,
         ref: str,
         path: str,
-        stream: AsyncIterator[bytes],
+        inlet: Inlet,
+        stop: Callable[[], None],
         *,
         keep_kinds: bool = False,
         copy_owner: bool = False,
     ) -> None:
         live = self._book.get(ref)
-        await self._archiver.put(live, path, stream, keep_kinds=keep_kinds, copy_owner=copy_owner)
+        await self._archiver.put(
+            live, path, inlet, stop, keep_kinds=keep_kinds, copy_owner=copy_owner
+        )
         self._book.publish(live.record, "extract-to-dir")
 
-    async def export(self, ref: str) -> AsyncIterator[bytes]:
+    async def export(self, ref: str) -> Outgoing:
         live = self._book.get(ref)
-        stream = await self._archiver.export(live)
+        outgoing = await self._archiver.export(live)
         self._book.publish(live.record, "export")
-        return stream
+        return outgoing
 
     async def commit(
         self,

@@ -6,10 +6,11 @@ name, with or without the leading slash. ``NotFound`` text: "No such container: 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from wherry.linux.flow import Inlet, Outlet
 from wherry.wire.container import CreateRequest, UpdateRequest
 
 
@@ -212,27 +213,41 @@ class Containers(Protocol):
         """The daemon ends: leave containers running, end our own sessions and tasks."""
 
 
+class Outgoing(Protocol):
+    """A tar that is yet to be made: ``send`` once, in a thread, or not; then ``close``."""
+
+    def send(self, outlet: Outlet) -> None:
+        """Blocks. Raises ``ConnectionError`` when nobody takes it, else kinds of ours."""
+
+    def close(self) -> None:
+        """Let go of the container's files."""
+
+
 class ContainerFiles(Protocol):
     """Files in and out of containers, running or not."""
 
     async def path_stat(self, ref: str, path: str) -> dict[str, Any]:
         """name, size, mode (Go's), mtime, linkTarget of a path inside the container."""
 
-    async def archive(self, ref: str, path: str) -> tuple[dict[str, Any], AsyncIterator[bytes]]:
+    async def archive(self, ref: str, path: str) -> tuple[dict[str, Any], Outgoing]:
         """The path's stat and a tar of it."""
 
     async def extract(
         self,
         ref: str,
         path: str,
-        stream: AsyncIterator[bytes],
+        inlet: Inlet,
+        stop: Callable[[], None],
         *,
         keep_kinds: bool = False,
         copy_owner: bool = False,
     ) -> None:
-        """Unpack a tar (plain or compressed) into a folder of the container."""
+        """Unpack a tar (plain or compressed) into a folder of the container.
 
-    async def export(self, ref: str) -> AsyncIterator[bytes]:
+        ``stop`` makes reads of ``inlet`` fail, for a caller that is cancelled.
+        """
+
+    async def export(self, ref: str) -> Outgoing:
         """A tar of the root file system."""
 
 

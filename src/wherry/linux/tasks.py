@@ -1,4 +1,4 @@
-"""Named background tasks: the one place that may call ``asyncio.create_task``.
+"""Named background tasks: the one place that may call ``asyncio.create_task``; and threads.
 
 A task made here is referenced until it ends, and its exception is logged with the task's name
 instead of vanishing, unless somebody awaits the task and has the exception from there.
@@ -7,8 +7,10 @@ instead of vanishing, unless somebody awaits the task and has the exception from
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Coroutine
+import threading
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from wherry.errors import WherryError
@@ -35,6 +37,51 @@ def spawn(
 def _answered(task: asyncio.Task[Any]) -> None:
     expected = not task.cancelled() and isinstance(task.exception(), WherryError)
     _alive.discard(task) if expected else _finished(task)
+
+
+async def in_own_thread(
+    work: Callable[[], T], *, name: str, stop: Callable[[], None] = lambda: None
+) -> T:
+    """The result of long blocking work in a thread that nothing else waits for.
+
+    A caller that is cancelled calls ``stop``, which must make the work end soon, and waits for
+    it: what the work uses may be closed afterwards.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def body() -> None:
+        try:
+            value = work()
+        except BaseException as error:
+            _post(loop, _fail, future, error)
+        else:
+            _post(loop, _succeed, future, value)
+
+    threading.Thread(target=body, name=name, daemon=True).start()
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        stop()
+        await asyncio.wait({future})
+        if not future.cancelled():
+            future.exception()
+        raise
+
+
+def _post(loop: asyncio.AbstractEventLoop, callback: Callable[..., None], *values: object) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop has been closed: nobody is left to tell
+        loop.call_soon_threadsafe(callback, *values)
+
+
+def _succeed(future: asyncio.Future[Any], value: object) -> None:
+    if not future.done():
+        future.set_result(value)
+
+
+def _fail(future: asyncio.Future[Any], error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)
 
 
 def _finished(task: asyncio.Task[Any]) -> None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import stat
-from dataclasses import dataclass, field
+import zlib
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
 
 from wherry.images.worker import tarfmt
 
 _OCTAL_8 = 0o7777777
 _OCTAL_12 = 0o77777777777
-
-
-def _octal(value: int, width: int) -> bytes:
-    return b"%0*o\0" % (width - 1, value)
+_MAGIC = b"ustar\00000"
+_TAIL = _MAGIC + bytes(tarfmt.BLOCK - 265)
 
 
 def _record(key: bytes, value: bytes) -> bytes:
@@ -39,31 +39,32 @@ def _block(
     link: bytes,
     device: tuple[int, int],
 ) -> bytes:
-    block = bytearray(tarfmt.BLOCK)
-    block[0 : len(name)] = name
-    block[100:108] = _octal(mode, 8)
-    block[108:116] = _octal(uid, 8)
-    block[116:124] = _octal(gid, 8)
-    block[124:136] = _octal(size, 12)
-    block[136:148] = _octal(mtime, 12)
-    block[148:156] = b" " * 8
-    block[156:157] = kind
-    block[157 : 157 + len(link)] = link
-    block[257:265] = b"ustar\00000"
     if kind in (tarfmt.CHAR, tarfmt.BLOCKDEV):
-        block[329:337] = _octal(device[0], 8)
-        block[337:345] = _octal(device[1], 8)
-    block[148:156] = b"%06o\0 " % sum(block)
-    return bytes(block)
+        tail = b"%b%b%07o\0%07o\0%b" % (_MAGIC, bytes(64), *device, bytes(167))
+    else:
+        tail = _TAIL
+    block = b"%b%07o\0%07o\0%07o\0%011o\0%011o\0        %b%b%b" % (
+        name.ljust(100, b"\0"),
+        mode,
+        uid,
+        gid,
+        size,
+        mtime,
+        kind,
+        link.ljust(100, b"\0"),
+        tail,
+    )
+    # The low half of Adler-32 is one more than the sum of the bytes, modulo 65521; two names of
+    # 100 bytes and the digits do not come near to that.
+    return b"%b%06o\0 %b" % (block[:148], (zlib.adler32(block) & 0xFFFF) - 1, block[156:])
 
 
-@dataclass(frozen=True)
-class Attributes:
+class Attributes(NamedTuple):
     mode: int = 0o644
     uid: int = 0
     gid: int = 0
     mtime_ns: int = 0
-    xattrs: dict[bytes, bytes] = field(default_factory=dict)
+    xattrs: Mapping[bytes, bytes] = MappingProxyType({})
 
 
 def member(
@@ -77,20 +78,22 @@ def member(
 ) -> bytes:
     """The header blocks of one member; its payload, padded to 512, follows."""
     records: list[bytes] = []
-    seconds, part = divmod(own.mtime_ns, 1_000_000_000)
+    mode, uid, gid, mtime_ns, xattrs = own
+    seconds, part = divmod(mtime_ns, 1_000_000_000)
     if len(name) > 100 or not name.isascii():
         records.append(_record(b"path", name))
     if len(link) > 100 or not link.isascii():
         records.append(_record(b"linkpath", link))
     if size > _OCTAL_12:
         records.append(_record(b"size", b"%d" % size))
-    for key, number in ((b"uid", own.uid), (b"gid", own.gid)):
-        if number > _OCTAL_8:
-            records.append(_record(key, b"%d" % number))
+    if uid > _OCTAL_8:
+        records.append(_record(b"uid", b"%d" % uid))
+    if gid > _OCTAL_8:
+        records.append(_record(b"gid", b"%d" % gid))
     if part or not 0 <= seconds <= _OCTAL_12:
         text = b"%d.%09d" % (seconds, part) if seconds >= 0 else b"%d" % (seconds + (part > 0))
         records.append(_record(b"mtime", text))
-    for key, value in sorted(own.xattrs.items()):
+    for key, value in sorted(xattrs.items()):
         records.append(_record(b"SCHILY.xattr." + key, value))
     head = b""
     if records:
@@ -109,10 +112,10 @@ def member(
     return head + _block(
         name[:100],
         kind,
-        stat.S_IMODE(own.mode),
-        min(own.uid, _OCTAL_8),
-        min(own.gid, _OCTAL_8),
-        min(size, _OCTAL_12),
+        mode & 0o7777,
+        uid if uid < _OCTAL_8 else _OCTAL_8,
+        gid if gid < _OCTAL_8 else _OCTAL_8,
+        size if size < _OCTAL_12 else _OCTAL_12,
         min(max(seconds, 0), _OCTAL_12),
         link[:100],
         device,

@@ -1,0 +1,419 @@
+"""An archive into a container's files.
+
+Headers and small contents lie in one buffer that the stream fills; what is large goes from the
+stream to its file without coming here where the kernel can do that. All of it blocks: call it in a
+thread.
+
+A large file gets its name when it is whole: until then it has none, so nothing is left of it when
+the stream is cut or the daemon killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from wherry.containers.rootfiles import Root, naming
+from wherry.errors import Conflict, Invalid
+from wherry.images.worker import tarfmt
+from wherry.images.worker.inflate import compression, inflated
+from wherry.images.worker.tarfmt import Entry
+from wherry.linux.flow import STEP, Inlet
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_NAMELESS = os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC
+_NO_NAMELESS = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT})
+_OPEN_FOLDERS = 64
+_LARGE = 128 * 1024
+"""Bytes from which a file is made without a name first."""
+_HEAD = 8
+"""Bytes that tell a compression."""
+
+
+class Incoming:
+    """A ``tarfmt.Source`` that only goes forward, over an ``Inlet``."""
+
+    def __init__(self, inlet: Inlet) -> None:
+        self._inlet = inlet
+        self._view = memoryview(bytearray(STEP))
+        self._start = self._end = 0
+        self._position = 0
+        """Of the buffer's first byte, in the archive."""
+
+    def head(self) -> bytes:
+        self._fill(_HEAD)
+        return bytes(self._view[self._start : min(self._start + _HEAD, self._end)])
+
+    def _fill(self, size: int) -> None:
+        """Have ``size`` bytes in the buffer, or all there are."""
+        if self._start + size > STEP:
+            left = self._end - self._start
+            self._view[:left] = self._view[self._start : self._end]
+            self._start, self._end = 0, left
+        while self._end - self._start < size:
+            count = self._inlet.read_into(self._view[self._end :])
+            if not count:
+                return
+            self._end += count
+
+    def _skip(self, size: int) -> None:
+        self._position += size
+        while size > self._end - self._start:
+            size -= self._end - self._start
+            self._start = self._end = 0
+            self._end = self._inlet.read_into(self._view)
+            if not self._end:
+                raise tarfmt.cut_short()
+        self._start += size
+
+    def get(self, position: int, size: int) -> bytes:
+        if position != self._position:
+            self._skip(position - self._position)
+        if size > self._end - self._start:
+            if size > STEP:
+                return self._long(size)
+            self._fill(size)
+        start = self._start
+        data = bytes(self._view[start : min(start + size, self._end)])
+        self._start += len(data)
+        self._position += len(data)
+        return data
+
+    def _long(self, size: int) -> bytes:
+        parts = []
+        while size and (data := self.get(self._position, min(size, STEP))):
+            parts.append(data)
+            size -= len(data)
+        return b"".join(parts)
+
+    def copy(self, position: int, size: int, descriptor: int) -> None:
+        """Write ``size`` bytes at ``position`` to a file. ``Invalid`` when the archive ends."""
+        if position != self._position:
+            self._skip(position - self._position)
+        self._position += size
+        while size:
+            if self._start == self._end:
+                if size >= _LARGE and (moved := self._inlet.move(descriptor, size)):
+                    size -= moved
+                    continue
+                self._start, self._end = 0, self._inlet.read_into(self._view)
+                if not self._end:
+                    raise tarfmt.cut_short()
+            end = min(self._end, self._start + size)
+            done = os.write(descriptor, self._view[self._start : end])
+            self._start += done
+            size -= done
+
+    def read(self, size: int) -> bytes:
+        """Whatever comes next, at most ``size`` bytes; b"" at the end."""
+        if self._start == self._end:
+            self._start, self._end = 0, self._inlet.read_into(self._view)
+        return self.get(self._position, min(size, self._end - self._start))
+
+    def drain(self) -> None:
+        """Read to the end, so that the sender is not cut off."""
+        self._start = self._end = 0
+        while self._inlet.read_into(self._view):
+            pass
+
+
+class _Chunks:
+    """An ``Inlet`` over pieces of any size."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._rest = memoryview(b"")
+
+    def read_into(self, room: memoryview) -> int:
+        while not self._rest:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                return 0
+            self._rest = memoryview(chunk)
+        size = min(len(room), len(self._rest))
+        room[:size] = self._rest[:size]
+        self._rest = self._rest[size:]
+        return size
+
+    def move(self, descriptor: int, size: int) -> int:
+        return 0
+
+
+@dataclass(frozen=True)
+class PutOptions:
+    """``owner``: (uid, gid) for everything that is written; None keeps the archive's."""
+
+    owner: tuple[int, int] | None = None
+    keep_kinds: bool = False
+    """Refuse to replace a folder by something else, or the other way round."""
+
+
+def extract(root: Root, path: str, inlet: Inlet, options: PutOptions) -> None:
+    """Unpack an archive, plain or compressed, into the folder ``path``; files are replaced."""
+    with naming(path, root.container):
+        descriptor = root.open(path, os.O_PATH)
+        try:
+            if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
+                raise Invalid("extraction point is not a directory")
+        finally:
+            os.close(descriptor)
+    raw = source = Incoming(inlet)
+    if compression(raw.head()):
+        source = Incoming(_Chunks(inflated(raw.read)[1]))
+    _Extractor(root, path.rstrip("/"), source, options).run()
+    source.drain()
+    raw.drain()
+
+
+class _Place:
+    """An open folder, and what is known of files made in it."""
+
+    __slots__ = ("descriptor", "fresh", "inherits")
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self.fresh: tuple[int, int] | None = None
+        """Owner that a new file gets by itself; None: no file was made here yet."""
+        try:
+            os.getxattr(descriptor, "system.posix_acl_default")
+        except OSError:
+            self.inherits = False
+        else:
+            self.inherits = True
+
+
+class _Extractor:
+    def __init__(self, root: Root, base: str, source: Incoming, options: PutOptions) -> None:
+        self._root = root
+        self._base = base
+        self._source = source
+        self._options = options
+        self._places: dict[str, _Place] = {}
+        self._times: dict[str, int] = {}
+        self._masked = _umask()
+
+    def run(self) -> None:
+        try:
+            for entry in tarfmt.entries(self._source):
+                name = tarfmt.clean(entry.name).decode("utf-8", "surrogateescape")
+                try:
+                    self._one(entry, name)
+                except OSError:
+                    with naming(f"{self._base}/{name}", self._root.container):
+                        raise
+            for name, when in self._times.items():
+                with contextlib.suppress(OSError):
+                    os.utime(self._folder(name), ns=(when, when))
+        finally:
+            self._forget()
+
+    # ---- folders
+
+    def _place(self, name: str) -> _Place:
+        known = self._places.get(name)
+        if known is not None:
+            return known
+        try:
+            descriptor = self._root.open(f"{self._base}/{name}", _FOLDER)
+        except FileNotFoundError:
+            parent, _, last = name.rpartition("/")
+            os.mkdir(last, 0o755, dir_fd=self._folder(parent))
+            self._own(last, self._folder(parent), 0, 0)
+            descriptor = self._root.open(f"{self._base}/{name}", _FOLDER)
+        if len(self._places) >= _OPEN_FOLDERS:
+            os.close(self._places.pop(next(iter(self._places))).descriptor)
+        self._places[name] = place = _Place(descriptor)
+        return place
+
+    def _folder(self, name: str) -> int:
+        return self._place(name).descriptor
+
+    def _forget(self) -> None:
+        for place in self._places.values():
+            os.close(place.descriptor)
+        self._places.clear()
+
+    def _own(self, name: str, at: int, uid: int, gid: int) -> None:
+        uid, gid = self._options.owner or (uid, gid)
+        os.chown(name, uid, gid, dir_fd=at, follow_symlinks=False)
+
+    # ---- members
+
+    def _one(self, entry: Entry, name: str) -> None:
+        parent, _, last = name.rpartition("/")
+        if entry.kind == tarfmt.REGULAR:
+            if last:
+                self._file(entry, name, parent, last)
+            return
+        if entry.kind == tarfmt.DIRECTORY:
+            self._directory(entry, name, parent, last)
+            return
+        if not last:
+            return
+        self._make_room(entry, name, last, self._folder(parent))
+        at = self._folder(parent)
+        if entry.kind == tarfmt.LINK:
+            self._hard_link(entry, last, at)
+            return
+        if entry.kind == tarfmt.SYMLINK:
+            os.symlink(entry.link, last, dir_fd=at)
+        else:
+            kind = {tarfmt.FIFO: stat.S_IFIFO, tarfmt.CHAR: stat.S_IFCHR}.get(
+                entry.kind, stat.S_IFBLK
+            )
+            os.mknod(last, kind | 0o600, os.makedev(entry.major, entry.minor), dir_fd=at)
+        self._own(last, at, entry.uid, entry.gid)
+        if entry.kind != tarfmt.SYMLINK:
+            os.chmod(last, entry.mode, dir_fd=at)
+        os.utime(last, ns=(entry.mtime, entry.mtime), dir_fd=at, follow_symlinks=False)
+
+    def _make_room(self, entry: Entry, name: str, last: str, at: int) -> bool:
+        """Remove what stands at the name, links never followed; False if it may stay.
+
+        A folder stays where the archive has a folder. ``Conflict`` when kinds are to be kept.
+        """
+        try:
+            found = os.lstat(last, dir_fd=at)
+        except FileNotFoundError:
+            return True
+        was, comes = stat.S_ISDIR(found.st_mode), entry.kind == tarfmt.DIRECTORY
+        if was and comes:
+            return False
+        if was != comes and self._options.keep_kinds:
+            kinds = ("directory", "non-directory") if was else ("non-directory", "directory")
+            raise Conflict(
+                f'cannot overwrite {kinds[0]} "{self._base}/{name}" with {kinds[1]} "{name}"'
+            )
+        if was:
+            self._forget()
+            shutil.rmtree(last, dir_fd=self._folder(name.rpartition("/")[0]))
+        else:
+            os.unlink(last, dir_fd=at)
+        return True
+
+    def _directory(self, entry: Entry, name: str, parent: str, last: str) -> None:
+        if not last:
+            return
+        if self._make_room(entry, name, last, self._folder(parent)):
+            os.mkdir(last, entry.mode, dir_fd=self._folder(parent))
+        descriptor = self._folder(name)
+        uid, gid = self._options.owner or (entry.uid, entry.gid)
+        os.fchown(descriptor, uid, gid)
+        os.fchmod(descriptor, entry.mode)
+        _set_xattrs(entry, descriptor)
+        self._times[name] = entry.mtime
+
+    def _hard_link(self, entry: Entry, last: str, at: int) -> None:
+        target = tarfmt.clean(entry.link).decode("utf-8", "surrogateescape")
+        parent, _, name = target.rpartition("/")
+        os.link(name, last, src_dir_fd=self._folder(parent), dst_dir_fd=at, follow_symlinks=False)
+
+    # ---- files
+
+    def _file(self, entry: Entry, name: str, parent: str, last: str) -> None:
+        place = self._place(parent)
+        if entry.size >= _LARGE and self._large(entry, name, parent, last):
+            return
+        try:
+            descriptor = os.open(last, _CREATE, entry.mode, dir_fd=place.descriptor)
+        except FileExistsError:
+            self._make_room(entry, name, last, place.descriptor)
+            place = self._place(parent)
+            descriptor = os.open(last, _CREATE, entry.mode, dir_fd=place.descriptor)
+        try:
+            self._fill(entry, descriptor, place)
+        except BaseException:
+            # Half a file must not stay.
+            with contextlib.suppress(OSError):
+                os.unlink(last, dir_fd=place.descriptor)
+            raise
+        finally:
+            os.close(descriptor)
+
+    def _large(self, entry: Entry, name: str, parent: str, last: str) -> bool:
+        """Make the file nameless first; False where the file system cannot."""
+        at = self._folder(parent)
+        try:
+            descriptor = os.open(".", _NAMELESS, entry.mode, dir_fd=at)
+        except OSError as error:
+            if error.errno in _NO_NAMELESS:
+                return False
+            raise
+        try:
+            self._fill(entry, descriptor, self._place(parent))
+            try:
+                _name(descriptor, last, at)
+            except FileExistsError:
+                self._replace(entry, name, parent, last, descriptor)
+        finally:
+            os.close(descriptor)
+        return True
+
+    def _replace(self, entry: Entry, name: str, parent: str, last: str, descriptor: int) -> None:
+        """Name a new file as an existing one: readers find the old or the new, never none."""
+        at = self._folder(parent)
+        if stat.S_ISDIR(os.lstat(last, dir_fd=at).st_mode):
+            self._make_room(entry, name, last, at)
+            _name(descriptor, last, self._folder(parent))
+            return
+        aside = f".wherry-{secrets.token_hex(8)}"
+        _name(descriptor, aside, at)
+        try:
+            os.rename(aside, last, src_dir_fd=at, dst_dir_fd=at)
+        except BaseException:
+            os.unlink(aside, dir_fd=at)
+            raise
+
+    def _fill(self, entry: Entry, descriptor: int, place: _Place) -> None:
+        """Content, owner, mode, attributes, time: what is right already is left alone."""
+        if entry.sparse is not None:
+            position = entry.data
+            for offset, length in entry.sparse:
+                os.lseek(descriptor, offset, os.SEEK_SET)
+                self._source.copy(position, length, descriptor)
+                position += length
+            os.ftruncate(descriptor, entry.size)
+        elif entry.size:
+            self._source.copy(entry.data, entry.size, descriptor)
+        owner = self._options.owner or (entry.uid, entry.gid)
+        if place.fresh is None:
+            found = os.fstat(descriptor)
+            place.fresh = (found.st_uid, found.st_gid)
+        mode = entry.mode
+        if place.fresh != owner:
+            os.fchown(descriptor, *owner)
+        if place.fresh != owner or place.inherits or mode & (self._masked | 0o7000):
+            os.fchmod(descriptor, mode)
+        if entry.xattrs:
+            _set_xattrs(entry, descriptor)
+        os.utime(descriptor, ns=(entry.mtime, entry.mtime))
+
+
+def _name(descriptor: int, name: str, at: int) -> None:
+    """Give a nameless file a name in an open folder; never over an existing one."""
+    os.link(f"/proc/self/fd/{descriptor}", name, dst_dir_fd=at, follow_symlinks=True)
+
+
+def _set_xattrs(entry: Entry, descriptor: int) -> None:
+    for name, value in (entry.xattrs or {}).items():
+        try:
+            os.setxattr(descriptor, name, value)
+        except OSError as error:
+            if error.errno not in (errno.ENOTSUP, errno.EPERM):
+                raise
+
+
+def _umask() -> int:
+    """The process's, without changing it even for a moment."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("Umask:"):
+            return int(line.split()[1], 8)
+    return 0o777
