@@ -21,6 +21,14 @@ ORDER = ("engine", "clients", "faults")
 """Folders of the slow tests; the pure ones come before."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What ``scripts/soak`` makes longer than the suite has time for."""
+    group = parser.getgroup("soak", "kills of the daemon in the middle of mixed work")
+    group.addoption("--soak-seed", type=int, action="append", help="again with each seed")
+    group.addoption("--soak-rounds", type=int, default=3, help="kills for each seed")
+    group.addoption("--soak-operations", type=int, default=60, help="operations for each kill")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Pure tests first; what needs root is skipped without it."""
 

@@ -30,7 +30,9 @@ async def test_a_pause_that_was_not_recorded(world: World) -> None:
     await world.engine.pause(two)
     world.runtime.boxes[one].frozen, world.runtime.boxes[two].frozen = True, False
     await world.again()
-    assert [world.state(each)["Status"] for each in (one, two)] == ["paused", "running"]
+    # Nobody was told of the one, and the other's end was under way.
+    assert [world.state(each)["Status"] for each in (one, two)] == ["running", "running"]
+    assert not world.runtime.boxes[one].frozen
 
 
 async def test_an_exit_while_away_keeps_its_code_and_time(world: World) -> None:

@@ -37,7 +37,7 @@ async def daemon(_host: int, tmp_path: Path) -> AsyncIterator[Daemon]:
         await made.dismantle()
 
 
-async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
     """Wait for what the daemon does by itself."""
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds

@@ -7,136 +7,89 @@ import sqlite3
 import threading
 import time
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 from bench.http import EngineError
-from bench.processes import of_root
-from tests.support.engine import Engine, cgroups_of, eventually
-from tests.support.images import BASE
+from tests.support.agreement import Seen, Stored, settled
+from tests.support.engine import Engine
+from tests.support.mixed import Worker, check_promises, run_until_killed
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(300)]
-ROUNDS = 8
+pytestmark = [pytest.mark.root]
 WORKERS = 4
+COUNT = "n=0; while :; do n=$((n+1)); echo $n; sleep 0.02; done"
 
 
-def worker(engine: Engine, source: random.Random, stop: threading.Event, ids: set[str]) -> None:
-    """Random operations on random containers until told to stop or the daemon is gone."""
-    mine: list[str] = []
-    with suppress(OSError, EngineError, ValueError), engine.client() as client:
-        while not stop.is_set():
-            verb = source.choice(
-                ["create", "create", "start", "start", "stop", "kill", "pause", "unpause",
-                 "restart", "delete", "exec", "rename"]
-            )  # fmt: skip
-            if verb == "create" or not mine:
-                body = {
-                    "Image": BASE,
-                    "Cmd": ["sh", "-c", source.choice(["sleep 1000", "exit 3", "sleep 0.05"])],
-                    "HostConfig": {"NetworkMode": "none", "AutoRemove": source.random() < 0.2},
-                }
-                made = client.json("POST", "/containers/create", body)["Id"]
-                mine.append(made)
-                ids.add(made)
-                continue
-            name = source.choice(mine)
-            if verb == "delete":
-                client.request("DELETE", f"/containers/{name}?force=1")
-            elif verb == "exec":
-                status, answer = client.request(
-                    "POST", f"/containers/{name}/exec", b'{"Cmd":["true"]}'
-                )
-                if status == 201:
-                    session = answer.split(b'"')[3].decode()
-                    client.request("POST", f"/exec/{session}/start", b'{"Detach":true}')
-            elif verb == "rename":
-                client.request("POST", f"/containers/{name}/rename?name=n{source.random()}")
-            else:
-                client.request("POST", f"/containers/{name}/{verb}?t=0")
-
-
-def disagreements(engine: Engine, ids: set[str]) -> list[str]:
-    """What the database, processes, cgroups and folders say that does not fit together."""
-    wrong = []
-    listed = {row["Id"]: row for row in engine.containers()}
-    assert engine.process is not None
-    monitors: dict[str, int] = {}
-    for pid in of_root(engine.root):
-        if pid == engine.process.pid:
-            continue
-        try:
-            text = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-        except OSError:
-            continue
-        owners = [each for each in listed if each in text]
-        if not owners and any(each in text for each in ids):
-            wrong.append(f"a process of a container that is not there: {pid} {text[:120]}")
-        monitors.update(dict.fromkeys(owners, pid))
-    for identity, row in listed.items():
-        state = engine.inspect(identity)["State"]
-        if state["Running"] != (row["State"] in ("running", "paused", "restarting")):
-            wrong.append(f"list and inspect differ: {row['State']} {state}")
-        if state["Running"]:
-            if not Path(f"/proc/{state['Pid']}").exists():
-                wrong.append(f"said to run, but its process is gone: {identity} {state}")
-            if identity not in monitors:
-                wrong.append(f"runs without a monitor: {identity}")
-        elif identity in monitors:
-            wrong.append(f"does not run, but has a monitor: {identity} {state}")
-        if state["Status"] in ("removing", "dead"):
-            wrong.append(f"half removed: {identity}")
-    gone = ids - set(listed)
-    wrong += [f"cgroup of a removed container: {path}" for path in cgroups_of(gone)]
-    stopped = {each for each, row in listed.items() if row["State"] in ("created", "exited")}
-    wrong += [f"cgroup of a stopped container: {path}" for path in cgroups_of(stopped)]
-    for folder in (engine.data / "containers", engine.root / "run" / "mnt"):
-        if folder.exists():
-            wrong += [
-                f"folder without a container: {each}"
-                for each in folder.iterdir()
-                if len(each.name) == 64 and each.name not in listed
-            ]
-    return wrong
-
-
-def test_kills_in_the_middle_of_mixed_work(own_engine: Engine) -> None:
-    engine = own_engine
-    source = random.Random(4)
-    sentinel = engine.run("sh", "-c", "n=0; while :; do n=$((n+1)); echo $n; sleep 0.02; done")
-    pid = engine.inspect(sentinel)["State"]["Pid"]
-    ids: set[str] = set()
-    for number in range(ROUNDS):
-        stop = threading.Event()
+def one_life(engine: Engine, seed: int, rounds: int, operations: int) -> None:
+    """``rounds`` times: mixed work, a kill in the middle of it, a start, and all agrees."""
+    source = random.Random(seed)
+    seen = Seen()
+    sentinels = [
+        engine.run("sh", "-c", COUNT),
+        engine.run(
+            "sh",
+            "-c",
+            COUNT,
+            NetworkMode="bridge",
+            PortBindings={"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": ""}]},
+        ),
+    ]
+    settled(engine, seen)
+    pids = [engine.inspect(each)["State"]["Pid"] for each in sentinels]
+    images = Stored.read(engine).blobs
+    for number in range(rounds):
         workers = [
-            threading.Thread(
-                target=worker, args=(engine, random.Random(number * 10 + each), stop, ids)
-            )
+            Worker(engine, each, random.Random(source.randrange(1 << 32)))
             for each in range(WORKERS)
         ]
-        for each in workers:
-            each.start()
-        time.sleep(source.uniform(0.05, 1.2))
-        engine.kill()
-        stop.set()
-        for each in workers:
-            each.join(30)
-            assert not each.is_alive()
+        moment = source.randrange(operations // 4, operations)
+        run_until_killed(engine, workers, moment, source.uniform(0.0, 0.03))
+        seen.note(engine)
         engine.start()
-        # What was under way is finished or undone soon after the start.
-        with suppress(TimeoutError):
-            eventually(lambda: not disagreements(engine, ids), seconds=10)
-        assert disagreements(engine, ids) == [], f"round {number}"
-        assert engine.inspect(sentinel)["State"]["Pid"] == pid
-        for row in engine.containers():
-            if row["Id"] != sentinel:
-                answer = engine.delete(f"/containers/{row['Id']}?force=1")
-                assert answer.status in (204, 404), answer.body
-    engine.seen |= ids
-    engine.post(f"/containers/{sentinel}/kill")
-    assert engine.wait(sentinel) == 137
-    numbers = [int(word) for word in engine.logs(sentinel).split()]
-    assert numbers == list(range(1, len(numbers) + 1))
-    assert len(ids) > ROUNDS
+        try:
+            settled(engine, seen)
+            check_promises(engine, workers)
+            settled(engine, seen)
+        except (AssertionError, TimeoutError) as error:
+            raise AssertionError(f"seed {seed}, round {number}: {error}") from error
+        assert [engine.inspect(each)["State"]["Pid"] for each in sentinels] == pids
+        _clear(engine, set(sentinels))
+        settled(engine, seen)
+        assert Stored.read(engine).blobs == images
+    engine.seen |= seen.containers
+    for each in sentinels:
+        engine.post(f"/containers/{each}/kill")
+        assert engine.wait(each) == 137
+        numbers = [int(word) for word in engine.logs(each).split()]
+        assert numbers == list(range(1, len(numbers) + 1))
+
+
+def _clear(engine: Engine, keep: set[str]) -> None:
+    """Remove all that the workers made; nothing may refuse."""
+    for row in engine.containers():
+        if row["Id"] not in keep:
+            answer = engine.delete(f"/containers/{row['Id']}?force=1&v=1")
+            assert answer.status in (204, 404), answer.body
+    for network in engine.get("/networks").json:
+        if network["Name"].startswith("w"):
+            answer = engine.delete(f"/networks/{network['Id']}")
+            assert answer.status == 204, answer.body
+    for volume in engine.get("/volumes").json["Volumes"] or ():
+        answer = engine.delete(f"/volumes/{volume['Name']}")
+        assert answer.status == 204, answer.body
+    for image in engine.get("/images/json").json:
+        if not any("busybox" in tag for tag in image["RepoTags"] or ()):
+            answer = engine.delete(f"/images/{image['Id']}?force=1")
+            assert answer.status in (200, 404), answer.body
+
+
+def test_kills_in_the_middle_of_mixed_work(own_engine: Engine, pytestconfig: pytest.Config) -> None:
+    """Short and always the same here; ``scripts/soak`` does the whole of it with any seeds."""
+    seeds = pytestconfig.getoption("--soak-seed") or [4]
+    rounds = pytestconfig.getoption("--soak-rounds")
+    operations = pytestconfig.getoption("--soak-operations")
+    for seed in seeds:
+        one_life(own_engine, seed, rounds, operations)
+        own_engine.remove_containers()
 
 
 def rename_often(

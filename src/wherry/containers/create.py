@@ -120,7 +120,7 @@ class Creator:
     ) -> list[str]:
         place = self._paths.container(container_id)
         try:
-            for folder in (place.root, place.upper, place.work, place.exit_dir):
+            for folder in (place.root, place.upper, place.work):
                 folder.mkdir(mode=0o755, parents=folder is place.root)
             place.root.chmod(0o710)
         except OSError as error:

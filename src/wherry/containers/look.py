@@ -164,9 +164,7 @@ class Looker:
         merged = {**render_config(record.config), **(config or {})}
         merged.pop("Image", None)
         parent = self._parent(record)
-        frozen = pause and record.status is Status.RUNNING
-        if frozen:
-            await stopper.pause(live)
+        frozen = pause and await stopper.freeze(live)
         try:
             image_id = await self._images.commit(
                 parent,
@@ -179,8 +177,8 @@ class Looker:
                 container_id=record.id,
             )
         finally:
-            if frozen and live.record.status is Status.PAUSED:
-                await stopper.unpause(live)
+            if frozen:
+                await stopper.unfreeze(live)
         self._book.publish(
             record, "commit", comment=comment, imageID=image_id, imageRef=reference or ""
         )

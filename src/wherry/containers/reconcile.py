@@ -146,10 +146,11 @@ class Reconciler:
         self._supervisor.ended(live, end, at_boot=True)
 
     async def _thaw_or_freeze(self, live: Live) -> None:
-        """A pause or its end that was under way when the daemon ended: the kernel knows."""
+        """A pause or its end that was under way when the daemon ended is an end of pauses: the
+        user was not told of a pause, or the daemon froze it for a commit."""
         frozen = await self._runtime.is_paused(live.id)
         if frozen and live.record.status is Status.RUNNING:
-            self._book.step(live, Event.PAUSE)
+            await self._runtime.resume(live.id, live.record.host_config.runtime or "")
         elif not frozen and live.record.status is Status.PAUSED:
             self._book.step(live, Event.UNPAUSE)
 

@@ -119,6 +119,28 @@ class Stopper:
                 self._book.step(live, Event.PAUSE)
                 self._book.publish(live.record, "pause")
 
+    async def freeze(self, live: Live) -> bool:
+        """A short pause of our own; False where nothing runs. It is not recorded: if the daemon
+        dies meanwhile, the next one thaws what should run."""
+        async with live.lock:
+            if live.record.status is not Status.RUNNING:
+                return False
+            await self._runtime.pause(live.id, live.record.host_config.runtime or "")
+            self._book.publish(live.record, "pause")
+            return True
+
+    async def unfreeze(self, live: Live) -> None:
+        """The end of ``freeze``; a pause that the user asked for meanwhile stays."""
+        async with live.lock:
+            if live.record.status is not Status.RUNNING:
+                return
+            try:
+                await self._runtime.resume(live.id, live.record.host_config.runtime or "")
+            except Internal as error:
+                # It may have been killed this moment; else somebody must know.
+                _log.warning("container %s is not thawed: %s", live.id[:12], error.message)
+            self._book.publish(live.record, "unpause")
+
     async def unpause(self, live: Live) -> None:
         async with live.lock:
             record = live.record

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -28,8 +29,11 @@ class RootLock:
                 f"another wherryd{by} is using the data root {path.parent}; "
                 "give this one its own with --data-root"
             ) from None
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+        line = f"{os.getpid()}\n".encode()
+        # For people only; on a full disk the block is kept, or there is no number.
+        with contextlib.suppress(OSError):
+            os.pwrite(self._descriptor, line, 0)
+            os.ftruncate(self._descriptor, len(line))
 
     def release(self) -> None:
         os.close(self._descriptor)

@@ -120,7 +120,7 @@ async def run(config: Config, build: Build) -> None:
     try:
         listeners = open_all(config)
         write_pidfile(config.pidfile)
-        database = Database(config.paths.database)
+        database = Database(config.paths.database, config.paths.reserve)
         await _serve(config, build, database, listeners)
     finally:
         for listener in listeners:

@@ -7,13 +7,19 @@ takes 0.1 ms, by the program 3-5 ms.
 from __future__ import annotations
 
 import ctypes
+import os
+import socket
 import subprocess
 import threading
+from collections import deque
+from contextlib import suppress
 from typing import Any
 
 from wherry.errors import Internal, Unavailable
 
 _library: Any = None
+_NETFILTER = 12
+"""Netlink protocol; linux/netlink.h."""
 
 
 def _load() -> Any:
@@ -50,6 +56,17 @@ class Nftables:
     def __init__(self) -> None:
         self._context: Any = None
         self._lock = threading.Lock()
+        self._ports: set[int] = set()
+        self._programs: deque[int] = deque(maxlen=64)
+
+    def made(self, port: int) -> bool:
+        """Whether a change that the kernel tells of was made by this process (or by an ``nft``
+        that it ran). ``port``: the netlink port id of the message's header."""
+        if port in self._ports or port in self._programs:
+            return True
+        # Not seen before: the library opens its socket anew now and then.
+        self._ports = _own_ports()
+        return port in self._ports
 
     def run(self, script: str) -> str:
         """Apply ``script``; returns what it prints.
@@ -58,7 +75,7 @@ class Nftables:
         """
         library = _load()
         if not library:
-            return _run_program(script)
+            return _run_program(script, self._programs)
         with self._lock:
             if self._context is None:
                 self._context = _open(library)
@@ -69,6 +86,7 @@ class Nftables:
             if self._context is not None:
                 _library.nft_ctx_free(self._context)
                 self._context = None
+                self._ports = set()
 
 
 def run(script: str) -> str:
@@ -98,15 +116,35 @@ def _run(library: Any, context: Any, script: str) -> str:
     return output
 
 
-def _run_program(script: str) -> str:
+def _run_program(script: str, programs: deque[int]) -> str:
+    pipe = subprocess.PIPE
     try:
-        done = subprocess.run(
-            ["nft", "-f", "-"], input=script, capture_output=True, text=True, timeout=30
+        process = subprocess.Popen(
+            ["nft", "-f", "-"], stdin=pipe, stdout=pipe, stderr=pipe, text=True
         )
     except FileNotFoundError as error:
         raise Unavailable("nftables is missing: install the package nftables") from error
-    except subprocess.TimeoutExpired as error:
-        raise Internal("nft did not answer within 30 s") from error
-    if done.returncode:
-        raise Internal(f"nftables refused a change: {done.stderr.strip()[:2000]}")
-    return done.stdout
+    with process:
+        # The kernel gives a process's first socket the number of the process.
+        programs.append(process.pid)
+        try:
+            output, complaint = process.communicate(script, timeout=30)
+        except subprocess.TimeoutExpired as error:
+            process.kill()
+            raise Internal("nft did not answer within 30 s") from error
+    if process.returncode:
+        raise Internal(f"nftables refused a change: {complaint.strip()[:2000]}")
+    return output
+
+
+def _own_ports() -> set[int]:
+    """Port ids of all netfilter sockets of this process; libnftables does not tell its own."""
+    found = set()
+    for entry in os.listdir("/proc/self/fd"):
+        with suppress(OSError, ValueError):
+            if not os.readlink(f"/proc/self/fd/{entry}").startswith("socket:"):
+                continue
+            with socket.socket(fileno=os.dup(int(entry))) as sock:
+                if sock.family == socket.AF_NETLINK and sock.proto == _NETFILTER:
+                    found.add(int(sock.getsockname()[0]))
+    return found

@@ -17,7 +17,14 @@ from wherry.errors import Unavailable, WherryError
 from wherry.linux.tasks import spawn
 from wherry.networks import bridges, ipam, naming, neighbours, ruleset, wiring
 from wherry.networks.book import Book, Events
-from wherry.networks.drivers import BridgeDriver, ChildDriver, Driver, PlainDriver, Sweeper
+from wherry.networks.drivers import (
+    BridgeDriver,
+    ChildDriver,
+    Driver,
+    PlainDriver,
+    Sweeper,
+    rules_of,
+)
 from wherry.networks.firewall import Firewall
 from wherry.networks.management import NetworkManagement, now
 from wherry.networks.names import Names, View
@@ -103,6 +110,13 @@ class Networks:
         with contextlib.suppress(OSError):
             stray = await asyncio.to_thread(bridges.strays, self._table, self._book.networks)
             await asyncio.to_thread(self._clear, [each.name for each in stray])
+        # The first change of the firewall knows all of it already: nothing that goes on is cut.
+        for network in wanted:
+            if network.driver == "bridge":
+                self.firewall.set_bridge(network.id, rules_of(network))
+        for sandbox in self._book.sandboxes.values():
+            if sandbox.running and sandbox.ports:
+                self.service.publisher.announce(sandbox)
         for network in wanted:
             try:
                 await self.service.drivers[network.driver].create(network)
@@ -218,6 +232,11 @@ class Networks:
         await self.firewall.sync()
         await self._adopt_ports()
         await self._put_back()
+        for container_id in running.keys() & self._book.endpoints.keys():
+            try:
+                await self.management.mend(container_id)
+            except (OSError, WherryError) as error:
+                _log.error("container %s: its networks: %s", container_id, error)
         await self._adopt_names()
 
     def _take_over(self, sandbox: Sandbox, pid: int) -> None:

@@ -64,7 +64,11 @@ def ensure(spec: BridgeSpec, network_id: str) -> bool:
         made = False
         index = netlink.index_of(spec.device)
         if index is None:
-            _run(kernel, [netlink.add_bridge(spec.device, mac_for(network_id), spec.mtu)])
+            # One call of the kernel: a kill leaves no bridge without our mark.
+            parts = [netlink.add_bridge(spec.device, mac_for(network_id), spec.mtu)]
+            if spec.own:
+                parts.append(netlink.set_link(spec.device, alias=spec.alias, group=spec.group))
+            _run(kernel, parts)
             made = True
             index = netlink.index_of(spec.device)
             if index is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import struct
@@ -24,6 +25,7 @@ _DELETIONS = frozenset({2, 5, 8, 11, 14})
 """DELTABLE, DELCHAIN, DELRULE, DELSET, DELSETELEM of ``nf_tables_msg_types``."""
 _CHANGES = frozenset({2, 3, 5, 8})
 """Also NEWCHAIN, which tells of a changed policy."""
+_SO_RCVBUFFORCE, _ROOM = 33, 8 << 20
 _QUIET = 0.3
 """Seconds without a foreign change before the table is repaired."""
 
@@ -118,12 +120,12 @@ class Firewall:
         self._applied = wanted
 
     async def _quietly(self, work: Callable[[], T]) -> T:
-        """Run in a thread, taking no notice of the kernel's word about our own changes."""
+        """Run in a thread; what the kernel tells of others meanwhile is noticed."""
         self._working = True
         try:
             return await asyncio.to_thread(work)
         finally:
-            self._drain()
+            self._changed()
             self._working = False
 
     def watch(self) -> None:
@@ -139,6 +141,9 @@ class Firewall:
         except OSError as error:
             _log.warning("firewall changes by others are not noticed: %s", error)
             return
+        # The words of a large change of ours must fit, or those of others among them are lost.
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _ROOM)
         self._watch = sock
         asyncio.get_running_loop().add_reader(sock, self._changed)
 
@@ -175,11 +180,12 @@ class Firewall:
             except BlockingIOError:
                 break
             except OSError:
-                # More was told than the socket could hold: assume the worst.
-                ours = others = True
+                # More was told than the socket could hold: assume the worst, unless it was us.
+                ours = ours or not self._working
+                others = True
                 continue
-            ours = ours or _changed(data, name, _DELETIONS)
-            others = others or _changed(data, b"filter\0", _CHANGES)
+            ours = ours or _changed(data, name, _DELETIONS, self._nft.made)
+            others = others or _changed(data, b"filter\0", _CHANGES, self._nft.made)
         if others and self._others is None and self.on_others is not None:
             self._others = asyncio.get_running_loop().call_later(1.0, self._tell_others)
         return ours, others
@@ -190,8 +196,6 @@ class Firewall:
             self.on_others()
 
     def _changed(self) -> None:
-        if self._working:
-            return
         ours, _ = self._drain()
         if not ours or self._applied is None:
             return
@@ -205,16 +209,17 @@ class Firewall:
         spawn(self.rebuild(), name="firewall repair")
 
 
-def _changed(data: bytes, table: bytes, kinds: frozenset[int]) -> bool:
-    """Whether one of the messages is of these kinds and about that table."""
+def _changed(data: bytes, table: bytes, kinds: frozenset[int], made: Callable[[int], bool]) -> bool:
+    """Whether one of the messages is of these kinds, about that table, and by somebody else."""
     at = 0
     while at + 20 <= len(data):
-        size, kind = struct.unpack_from("=IH", data, at)
+        size, kind, _, _, port = struct.unpack_from("=IHHII", data, at)
         if size < 16:
             return False
         if kind >> 8 == _NFT_SUBSYSTEM and kind & 0xFF in kinds and at + 24 <= len(data):
             width, attribute = struct.unpack_from("=HH", data, at + 20)
-            if attribute & 0x3FFF == 1 and data[at + 24 : at + 20 + width] == table:
+            about = attribute & 0x3FFF == 1 and data[at + 24 : at + 20 + width] == table
+            if about and not made(port):
                 return True
         at += (size + 3) & ~3
     return False

@@ -289,23 +289,25 @@ class NetworkManagement:
         space = self._service.spaces.get(container_id)
         if space is None:
             return
-        endpoints = list(self._service.endpoints(container_id))
-        networks = [self._book.networks[each.network_id] for each in endpoints]
-        routes = planning.gateways(self._book, sandbox.memberships, endpoints, networks)
-        chosen = {version: each.network_id for version, each in routes.items()}
-        moved = (chosen.get(4, ""), chosen.get(6, "")) != (sandbox.gateway4, sandbox.gateway6)
-        named = any(each.named for each in networks)
+        routes = self._gateways(sandbox)
+        gateway4, gateway6 = _chosen(routes)
+        moved = (gateway4, gateway6) != (sandbox.gateway4, sandbox.gateway6)
+        named = any(
+            self._book.networks[each.network_id].named
+            for each in self._service.endpoints(container_id)
+        )
         changed = msgspec.structs.replace(
             sandbox,
-            gateway4=chosen.get(4, ""),
-            gateway6=chosen.get(6, ""),
+            gateway4=gateway4,
+            gateway6=gateway6,
             resolver=named or sandbox.resolver,
         )
-        self._book.put_sandbox(changed)
+        # Recorded when it is done: a kill in between leaves something that ``mend`` sees.
         if moved:
             await asyncio.to_thread(wiring.reroute, space, _routes(self._book.networks, routes))
-            if changed.ports:
-                await self._service.publisher.publish(changed, fresh=True)
+        self._book.put_sandbox(changed)
+        if moved and changed.ports:
+            await self._service.publisher.publish(changed, fresh=True)
         if named and not sandbox.resolver:
             space.sockets = await asyncio.to_thread(wiring.listen_inside, space)
         if changed.resolver:
@@ -354,6 +356,36 @@ class NetworkManagement:
             await asyncio.to_thread(wiring.unplug, space, endpoint.interface)
         self._book.remove_endpoint(endpoint)
         await self._settle(sandbox)
+
+    async def mend(self, container_id: str) -> None:
+        """At the daemon's start: a connect or disconnect of a running container that was cut
+        short. Only what the container is a member of stays."""
+        async with self._service.lock(container_id):
+            sandbox = self._book.sandboxes[container_id]
+            space = self._service.spaces.get(container_id)
+            cut = False
+            for endpoint in list(self._service.endpoints(container_id)):
+                network = self._book.networks[endpoint.network_id]
+                if self._service.member(sandbox, network) is None:
+                    if space is not None:
+                        await asyncio.to_thread(wiring.unplug, space, endpoint.interface)
+                    self._book.remove_endpoint(endpoint)
+                    cut = True
+            chosen = _chosen(self._gateways(sandbox))
+            if cut or chosen != (sandbox.gateway4, sandbox.gateway6):
+                await self._settle(sandbox)
+
+    def _gateways(self, sandbox: Sandbox) -> dict[int, Endpoint]:
+        """Which endpoint should have the default route, by family."""
+        endpoints = list(self._service.endpoints(sandbox.container_id))
+        networks = [self._book.networks[each.network_id] for each in endpoints]
+        return planning.gateways(self._book, sandbox.memberships, endpoints, networks)
+
+
+def _chosen(routes: Mapping[int, Endpoint]) -> tuple[str, str]:
+    """Network ids of the default routes."""
+    chosen = {version: each.network_id for version, each in routes.items()}
+    return chosen.get(4, ""), chosen.get(6, "")
 
 
 def _routes(

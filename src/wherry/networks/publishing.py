@@ -146,6 +146,10 @@ class Publisher:
         """Ports of a container that went on without us; firewall and forwarder are brought to
         them by the caller, all together."""
         self.ports.adopt(sandbox.container_id, sandbox.ports)
+        self.announce(sandbox)
+
+    def announce(self, sandbox: Sandbox) -> None:
+        """The next change of the firewall shall have the container's ports."""
         self._firewall.set_published(sandbox.container_id, self.entries(sandbox))
 
     async def withdraw(self, sandbox: Sandbox, endpoints: Sequence[Endpoint]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import time
 from contextlib import suppress
@@ -14,7 +15,10 @@ from wherry.linux.pidfd import start_time
 from wherry.runtime import monitor
 from wherry.runtime.port import Exit, Running
 
+_log = logging.getLogger(__name__)
+
 _BUNDLES = "bundles"
+_EXIT = "exit"
 _ERROR = "error"
 
 
@@ -141,9 +145,12 @@ def read_exit(exit_dir: Path, container_id: str) -> Exit | None:
 
 def write_exit(exit_dir: Path, container_id: str, code: int, error: str) -> Exit:
     """Record an end that the monitor could not."""
-    exit_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (exit_dir / _ERROR).write_text(error, encoding="utf-8")
-    (exit_dir / container_id).write_text(str(code), encoding="ascii")
+    try:
+        exit_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (exit_dir / _ERROR).write_text(error, encoding="utf-8")
+        (exit_dir / container_id).write_text(str(code), encoding="ascii")
+    except OSError as problem:
+        _log.warning("the end of container %s is not on the disk: %s", container_id, problem)
     return Exit(code, now(), (exit_dir / "oom").exists(), error)
 
 
@@ -159,6 +166,12 @@ def clear(bundle: Path, state_root: Path, container_id: str) -> None:
             (bundle / name).unlink()
     with suppress(OSError):
         (bundle / "rootfs").rmdir()
+    remove_flat(bundle / _EXIT)
+    # Sessions whose end nobody saw; none outlives the container.
+    with suppress(OSError):
+        for session in (bundle / "exec").iterdir():
+            clear_exec(session)
+        (bundle / "exec").rmdir()
     with suppress(OSError):
         bundle.rmdir()
     with suppress(OSError):

@@ -1,10 +1,10 @@
 """Every on-disk path of Wherry. No other module joins path names of its own.
 
 ``data`` (root 0700, survives reboot)         ``run`` (gone after reboot)
-├── state.db                                  ├── wherry.sock, wherryd.pid
+├── state.db, reserve                         ├── wherry.sock, wherryd.pid
 ├── blobs/sha256/<hex>                        ├── mnt/<container>/   private mount points
 ├── layers/<diff-id hex>/                     ├── netns/<name>       network namespaces
-├── containers/<id>/                          └── exits/<container>  exit codes by the monitor
+├── containers/<id>/                          └── runtime/, bundles/ of the OCI runtime
 ├── volumes/<name>/_data
 ├── build/
 └── tmp/          ingest; emptied at start
@@ -70,8 +70,9 @@ class ContainerPaths:
 
     @cached_property
     def exit_dir(self) -> Path:
-        """The monitor writes ``<id>`` with the exit code here; must survive a reboot."""
-        return self.root / "exit"
+        """The monitor writes ``<id>`` with the exit code here. Not beside the data: a full disk
+        would lose the code."""
+        return self.run / "exit"
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,11 @@ class Paths:
     @cached_property
     def database(self) -> Path:
         return self.data / "state.db"
+
+    @cached_property
+    def reserve(self) -> Path:
+        """Room kept for the database on a full disk."""
+        return self.data / "reserve"
 
     @cached_property
     def lock(self) -> Path:

@@ -8,6 +8,7 @@ copies of them in their own mount namespaces, so that the daemon may drop its ow
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import os
@@ -51,6 +52,8 @@ class ErofsBackend:
             self._mount(folder, target)
             self._calls.umount(str(target), MNT_DETACH)
         except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT) and self._was_available():
+                return True
             _log.info("layers are unpacked, not mounted: %s", error)
             return False
         finally:
@@ -60,6 +63,10 @@ class ErofsBackend:
                 with suppress(OSError):
                     each.rmdir()
         return True
+
+    def _was_available(self) -> bool:
+        """On a full disk nothing can be tried: layers of an earlier daemon must do as proof."""
+        return any(self._paths.layers.glob(f"*/{INDEX}"))
 
     def _mount(self, folder: Path, target: Path) -> None:
         self._calls.mount(
