@@ -24,9 +24,10 @@ class EngineError(Exception):
 class Client:
     """A kept connection to one engine. ``with Client(path) as client: ...``"""
 
-    def __init__(self, path: Path, *, timeout: float = 600.0) -> None:
+    def __init__(self, path: Path, *, timeout: float = 600.0, api: str = API) -> None:
         self._path = str(path)
         self._timeout = timeout
+        self._api = api
         self._socket: socket.socket | None = None
         self._buffer = b""
 
@@ -145,7 +146,7 @@ class Client:
         return b"".join(chunks)
 
     def _head(self, method: str, path: str, length: int, kind: str, extra: str = "") -> bytes:
-        lines = [f"{method} {API}{path} HTTP/1.1", "Host: engine", f"Content-Type: {kind}"]
+        lines = [f"{method} {self._api}{path} HTTP/1.1", "Host: engine", f"Content-Type: {kind}"]
         lines.append(f"Content-Length: {length}")
         if extra:
             lines.append(extra)

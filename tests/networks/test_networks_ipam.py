@@ -111,7 +111,7 @@ def test_wanted_addresses_are_checked() -> None:
     subnets = [Subnet("10.5.0.0/24", "10.5.0.1", asked=True)]
     assert ipam.check_address(subnets, "10.5.0.9", ()) is subnets[0]
     for text, kind, words in (
-        ("10.6.0.9", Invalid, "no configured subnet contains IP address 10.6.0.9"),
+        ("10.6.0.9", Invalid, "no configured subnet or ip-range contain the IP address 10.6.0.9"),
         ("nonsense", Invalid, "invalid IP address: nonsense"),
         ("10.5.0.1", Forbidden, "Address already in use: 10.5.0.1"),
         ("10.5.0.255", Forbidden, "10.5.0.255"),
@@ -143,5 +143,5 @@ def test_macs_follow_addresses() -> None:
     assert ipam.mac_of("10.0.0.2", "x") == "02:42:0a:00:00:02"
     assert ipam.mac_of("", "x") == ipam.mac_of("", "x") != ipam.mac_of("", "y")
     assert ipam.check_mac("02-42-AC-11-00-02") == "02:42:ac:11:00:02"
-    with pytest.raises(Invalid, match="invalid MAC address: 02:42"):
+    with pytest.raises(Invalid, match="invalid MAC address 02:42"):
         ipam.check_mac("02:42")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.engines import find_dockerd
-from bench.http import Client, EngineError
+from bench.http import API, Client, EngineError
 from bench.processes import end_all, of_root
 from tests.support.images import BASE, busybox_root, docker_archive
 
@@ -146,8 +146,8 @@ class Engine:
         self.kill()
         self.start()
 
-    def client(self, timeout: float = 60.0) -> Client:
-        return Client(self.socket, timeout=timeout)
+    def client(self, timeout: float = 60.0, api: str = API) -> Client:
+        return Client(self.socket, timeout=timeout, api=api)
 
     def request(
         self, method: str, path: str, body: Mapping[str, Any] | bytes | None = None

@@ -89,22 +89,29 @@ class Creator:
         hostfiles.check_dns(host.dns or ())
         for port in config.exposed_ports or ():
             merge.normal_port(port)
-        self._check_peers(host)
+        defaults.check_network_mode(host, request)
+        host = self._with_peers(host)
         if host.init and not facts.init_path:
             raise Invalid("--init needs tini, catatonit or docker-init, and none is installed")
         filled, more = self._networking.check(defaults.fill(host, facts), request.networking_config)
         warnings += more
         if config.mac_address:
             check_mac(config.mac_address)
-        if filled.network_mode == "host" and config.mac_address:
-            raise Invalid("conflicting options: mac-address and the network mode")
         warnings += self._check(config, filled)
         return filled, warnings
 
-    def _check_peers(self, host: HostConfig) -> None:
-        for mode in (host.network_mode, host.ipc_mode, host.pid_mode):
+    def _with_peers(self, host: HostConfig) -> HostConfig:
+        """The containers whose namespaces are joined must be there; a network's goes by its id,
+        so that it is found when that container is renamed."""
+        for mode in (host.ipc_mode, host.pid_mode):
             if mode and mode.startswith("container:"):
                 self._book.get(mode.removeprefix("container:"))
+        mode = host.network_mode or ""
+        if not mode.startswith("container:"):
+            return host
+        peer = self._book.get(mode.removeprefix("container:"))
+        joined: HostConfig = msgspec.structs.replace(host, network_mode=f"container:{peer.id}")
+        return joined
 
     def _peer_hostname(self, ref: str) -> str:
         return self._book.get(ref).record.config.hostname or ""
@@ -167,8 +174,6 @@ def _named(
     mode = host.network_mode or ""
     hostname = config.hostname or ""
     if mode.startswith("container:"):
-        if hostname:
-            raise Invalid("conflicting options: hostname and the network mode")
         hostname = peer(mode.removeprefix("container:"))
     if not hostname:
         shared = mode == "host" or host.uts_mode == "host"

@@ -227,6 +227,41 @@ def check_modes(host: HostConfig, config: Config, runtimes: Sequence[str]) -> No
         raise NotImplementedYet("device requests (--gpus) are not there yet")
 
 
+def check_network_mode(host: HostConfig, config: Config) -> None:
+    """What cannot be had in somebody else's network namespace; ``config`` without the image's.
+
+    Raises ``Invalid``.
+    """
+    mode = host.network_mode or ""
+    kind = "container" if mode.startswith("container:") else mode
+    if kind not in ("container", "host"):
+        return
+    if mode == "container:":
+        raise Invalid("Invalid network mode: invalid container format container:<name|id>")
+    if host.links:
+        words = "container type network" if kind == "container" else "host type networking"
+        raise Invalid(
+            f"conflicting options: {words} can't be used with links. This would result in "
+            "undefined behavior"
+        )
+    if kind == "host":
+        if config.mac_address:
+            raise Invalid("conflicting options: mac-address and the network mode")
+        return
+    for given, words in (
+        (config.hostname, "hostname and the network mode"),
+        (host.dns, "dns and the network mode"),
+        (host.extra_hosts, "custom host-to-IP mapping and the network mode"),
+        (
+            host.port_bindings or host.publish_all_ports,
+            "port publishing and the container type network mode",
+        ),
+        (config.exposed_ports, "port exposing and the container type network mode"),
+    ):
+        if given:
+            raise Invalid(f"conflicting options: {words}")
+
+
 def check_config(config: Config) -> None:
     """``Config`` in itself. Raises ``Invalid``."""
     if config.working_dir and not config.working_dir.startswith("/"):

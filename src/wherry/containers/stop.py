@@ -58,7 +58,9 @@ class Stopper:
                 return
             ended = self._exit_of(live)
             await self._signal(live, number, thaw=True)
-        if not await _within(ended, None if timeout < 0 else float(timeout)):
+        if await _within(ended, None if timeout < 0 else float(timeout)):
+            await _given_back(live)
+        else:
             await self._kill_and_wait(live, ended)
         self._book.publish(live.record, "stop")
 
@@ -182,6 +184,13 @@ class Stopper:
                 f"container {live.id} did not end within {KILL_PATIENCE:g} s of SIGKILL: it may "
                 "wait for the kernel (a zombie or an uninterruptible system call)"
             )
+        await _given_back(live)
+
+
+async def _given_back(live: Live) -> None:
+    """Wait until what the run used (addresses, ports, mounts) can be used again."""
+    if live.cleanup is not None:
+        await asyncio.wait([live.cleanup], timeout=KILL_PATIENCE)
 
 
 async def _within(ended: asyncio.Future[tuple[int, str]], timeout: float | None) -> bool:

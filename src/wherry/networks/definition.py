@@ -185,10 +185,10 @@ def _asked(entry: IPAMPool) -> Subnet:
     network = ipam.parse_network(entry.subnet or "")
     subnet = Subnet(
         subnet=str(network),
-        gateway=_inside(network, entry.gateway, "gateway") if entry.gateway else "",
+        gateway=_inside(network, "gateway", entry.gateway) if entry.gateway else "",
         ip_range=_range(network, entry.ip_range) if entry.ip_range else "",
         aux={
-            name: _inside(network, text, f"auxiliary address {name}")
+            name: _inside(network, f"auxiliary address {name}", text)
             for name, text in (entry.auxiliary_addresses or {}).items()
         },
         asked=True,
@@ -198,23 +198,28 @@ def _asked(entry: IPAMPool) -> Subnet:
     return subnet
 
 
-def _inside(network: IPNetwork, text: str, what: str) -> str:
+def _inside(network: IPNetwork, what: str, text: str) -> str:
     try:
         address = ipaddress.ip_address(text.partition("/")[0])
     except ValueError as error:
         raise Invalid(f"invalid network config:\ninvalid {what} {text}: invalid address") from error
     if address not in network:
-        raise Invalid(f"invalid network config:\ninvalid {what} {text}: parent subnet is {network}")
+        raise Invalid(
+            f"invalid network config:\ninvalid {what} {text}: parent subnet {network} doesn't "
+            "contain this address"
+        )
     return str(address)
 
 
 def _range(network: IPNetwork, text: str) -> str:
     inner = ipam.parse_network(text, "ip-range")
-    if inner.version != network.version or not inner.subnet_of(network):  # type: ignore[arg-type]
-        raise Invalid(
-            f"invalid network config:\ninvalid ip-range {text}: parent subnet is {network}"
-        )
-    return str(inner)
+    if inner.version == network.version and inner.prefixlen < network.prefixlen:
+        reason = f"CIDR block is bigger than its parent subnet {network}"
+    elif not overlapping(inner, [network]):
+        reason = f"parent subnet {network} doesn't contain ip-range"
+    else:
+        return str(inner)
+    raise Invalid(f"invalid network config:\ninvalid ip-range {text}: {reason}")
 
 
 def _with_gateway(subnet: Subnet, request: NetworkCreate, options: Mapping[str, str]) -> Subnet:

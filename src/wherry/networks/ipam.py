@@ -177,7 +177,8 @@ def check_address(subnets: Sequence[Subnet], text: str, taken: Collection[int]) 
     subnet = next((each for each in family if address in each.network), None)
     if subnet is None:
         raise Invalid(
-            f"invalid endpoint settings:\nno configured subnet contains IP address {text}"
+            "invalid endpoint settings:\nno configured subnet or ip-range contain the IP address "
+            f"{text}"
         )
     value = int(address)
     first, last = _bounds(subnet.network)
@@ -207,7 +208,7 @@ def check_mac(text: str) -> str:
         len(each) == 2 and all(digit in "0123456789abcdef" for digit in each) for each in parts
     )
     if not good:
-        raise Invalid(f"invalid MAC address: {text}")
+        raise Invalid(f"invalid MAC address {text}")
     return raw
 
 

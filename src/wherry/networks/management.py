@@ -69,7 +69,14 @@ class NetworkManagement:
 
     def _from_config(self, request: NetworkCreate) -> NetworkCreate:
         name = (request.config_from and request.config_from.network) or ""
-        source = self._book.network(name)
+        if request.config_only:
+            raise Forbidden(
+                "a configuration network cannot depend on another configuration network"
+            )
+        try:
+            source = self._book.network(name)
+        except NotFound as error:
+            raise NotFound(f'configuration network "{name}" does not exist') from error
         if not source.config_only:
             raise Forbidden(f'"{name}" is not a configuration-only network')
         for given, what in (

@@ -63,26 +63,48 @@ def memberships(request: NetworkRequest) -> list[Membership]:
 def check_settings(network: Network, settings: Mapping[str, Any]) -> None:
     """What a user may ask of an endpoint in this network. ``Invalid`` with Docker's words."""
     wanted = settings.get("IPAMConfig") or {}
-    for key in ("IPv4Address", "IPv6Address"):
-        text = wanted.get(key)
-        if not text:
-            continue
-        if network.predefined:
-            raise Invalid("user specified IP address is supported on user defined networks only")
-        try:
-            address = ipaddress.ip_address(text)
-        except ValueError as error:
-            raise Invalid(
-                f"invalid endpoint settings:\ninvalid {key[:4]} address: {text}"
-            ) from error
-        if f"IPv{address.version}Address" != key:
-            raise Invalid(f"invalid endpoint settings:\ninvalid {key[:4]} address: {text}")
+    faults: list[str] = []
     if settings.get("Aliases") and not network.named:
-        raise Invalid(
+        faults.append(
             "network-scoped alias is supported only for containers in user defined networks"
         )
+    for version in (4, 6):
+        text = wanted.get(f"IPv{version}Address")
+        if text:
+            faults += _address_faults(network, version, text)
+    for text in wanted.get("LinkLocalIPs") or ():
+        if _address(text) is None:
+            faults.append(f"invalid link-local IP address: {text}")
+    if faults:
+        lines = faults if len(faults) == 1 else [f"* {each}" for each in faults]
+        raise Invalid("\n".join(["invalid endpoint settings:", *lines]))
     if settings.get("MacAddress"):
         ipam.check_mac(settings["MacAddress"])
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None
+
+
+def _address_faults(network: Network, version: int, text: str) -> list[str]:
+    faults = []
+    if network.predefined:
+        faults.append("user specified IP address is supported on user defined networks only")
+    address = _address(text)
+    if address is None or address.version != version:
+        faults.append(f"invalid IPv{version} address: {text}")
+    family = [each for each in network.subnets if each.version == version and each.asked]
+    if not family:
+        faults.append(
+            "user specified IP address is supported only when connecting to networks with user "
+            "configured subnets"
+        )
+    elif address is None or not any(address in each.network for each in family):
+        faults.append(f"no configured subnet or ip-range contain the IP address {text}")
+    return faults
 
 
 def dns_names(sandbox: Sandbox, settings: Mapping[str, Any]) -> list[str]:

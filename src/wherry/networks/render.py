@@ -14,7 +14,8 @@ def _pool(subnet: Subnet) -> dict[str, Any]:
     row: dict[str, Any] = {"Subnet": subnet.subnet}
     if subnet.ip_range:
         row["IPRange"] = subnet.ip_range
-    if subnet.gateway:
+    # Docker shows a gateway that it chose only in a subnet that it chose too.
+    if subnet.gateway and (subnet.gateway_asked or not subnet.asked):
         row["Gateway"] = subnet.gateway
     if subnet.aux:
         row["AuxiliaryAddresses"] = dict(subnet.aux)
@@ -34,7 +35,7 @@ def network(value: Network, endpoints: Iterable[tuple[Endpoint, str]] = ()) -> d
         "IPAM": {
             "Driver": value.ipam_driver,
             "Options": value.ipam_options if value.ipam_options or value.predefined else {},
-            "Config": [_pool(each) for each in value.subnets],
+            "Config": [_pool(each) for each in value.subnets] or None,
         },
         "Internal": value.internal,
         "Attachable": value.attachable,

@@ -81,10 +81,6 @@ class NetworkService:
             warnings.append("This daemon runs without a default bridge: network mode none is used.")
         bindings = host_config.port_bindings or {}
         portspec.wanted_ports(bindings, (), False)
-        if mode.startswith("container:") and (bindings or host_config.publish_all_ports):
-            raise Invalid(
-                "conflicting options: port publishing and the container type network mode"
-            )
         if mode == "host" and bindings:
             warnings.append("Published ports are discarded when using host network mode")
         main = planning.network_of_mode(mode)
@@ -92,7 +88,12 @@ class NetworkService:
         for name, settings in ((networking and networking.endpoints_config) or {}).items():
             network = self.book.named(planning.network_of_mode(name)) or known
             if network is not None:
-                planning.check_settings(network, planning.asked(settings))
+                try:
+                    planning.check_settings(network, planning.asked(settings))
+                except Invalid as error:
+                    raise Invalid(
+                        f"invalid config for network {network.name}: {error.message}"
+                    ) from error
         filled: HostConfig = msgspec.structs.replace(host_config, network_mode=mode)
         return filled, warnings
 
@@ -379,8 +380,8 @@ class NetworkService:
             except WherryError:
                 networks[member.network] = render.endpoint(member, None, "", None)
                 continue
-            names = planning.dns_names(sandbox, member.settings) if network.named else None
             endpoint = live.get(network.id)
+            names = planning.dns_names(sandbox, member.settings) if network.named else None
             row = render.endpoint(member, endpoint, network.id, names)
             if endpoint is None and sandbox.running and network.driver in ("host", "null"):
                 seed = f"{sandbox.container_id}{network.id}"

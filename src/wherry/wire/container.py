@@ -97,8 +97,8 @@ class Config(Wire):
 
 
 class PortBinding(Wire):
-    host_ip: str | None = None
-    host_port: str | None = None
+    host_ip: str | None = ""
+    host_port: str | None = ""
 
 
 class RestartPolicy(Wire):
