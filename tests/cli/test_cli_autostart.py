@@ -16,8 +16,8 @@ READY = """
 import os, socket, sys
 sock = socket.socket(socket.AF_UNIX)
 sock.bind(sys.argv[1])
+print("up", os.getsid(0) == os.getpid(), flush=True)  # before anybody can connect
 sock.listen()
-print("up", os.getsid(0) == os.getpid(), flush=True)
 sock.accept()
 sock.accept()
 """
