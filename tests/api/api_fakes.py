@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from wherry.api.policy import Guard
 from wherry.api.routing import Router
 from wherry.api.server import ApiServer
 from wherry.containers.service import AttachOptions, ExecRequest, LogLine, LogOptions, Outcome
@@ -233,14 +234,14 @@ class RawReply:
 class Service:
     """The API over a unix socket, and small clients for it."""
 
-    def __init__(self, path: Path, router: Router) -> None:
-        self.path = path
+    def __init__(self, path: Path, router: Router, guard: Guard | None = None) -> None:
+        self.path, self.guard = path, guard
         self.server = ApiServer(router)
 
     async def __aenter__(self) -> Service:
         sock = socket.socket(socket.AF_UNIX)
         sock.bind(str(self.path))
-        await self.server.listen(sock)
+        await self.server.listen(sock, guard=self.guard)
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from tests.api.api_fakes import FakeContainers, Service
 from tests.support.routes import router
 
 from wherry.api import scope
-from wherry.api.policy import TABLE, Rule
-from wherry.api.scope import Label
+from wherry.api.containers import ContainerRoutes
+from wherry.api.policy import TABLE, Guard, Rule
+from wherry.api.routing import Router
+from wherry.api.scope import Label, Scope
+from wherry.api.streams import StreamRoutes
 from wherry.errors import Forbidden, Invalid, NotFound
-from wherry.wire.container import CreateRequest, HostConfig
+from wherry.wire.container import CreateRequest, HostConfig, Mount, UpdateRequest
 from wherry.wire.decode import decode
 from wherry.wire.exec import ExecBody
 from wherry.wire.filters import Filters
@@ -224,10 +229,17 @@ def test_endpoints() -> None:
 
 
 def test_update_exec_and_ps() -> None:
-    scope.confine_update(HostConfig(memory=1 << 30))
-    for asked in (HostConfig(privileged=True), HostConfig(binds=["/:/x"])):
+    scope.confine_update(UpdateRequest(memory=1 << 30, labels_add={"a": "b"}), TEAM)
+    for asked in (
+        UpdateRequest(privileged=True),
+        UpdateRequest(binds=["/:/x"]),
+        UpdateRequest(labels_add={"team": "db"}),
+        UpdateRequest(labels_remove=["team"]),
+        UpdateRequest(mounts_add=[Mount(type="bind", source="/", target="/x")]),
+        UpdateRequest(mounts_add=[Mount(type="volume", source="db-data", target="/x")]),
+    ):
         with pytest.raises(Forbidden):
-            scope.confine_update(asked)
+            scope.confine_update(asked, TEAM)
     scope.confine_exec(ExecBody(cmd=["sh"], user="root"))
     with pytest.raises(Forbidden):
         scope.confine_exec(ExecBody(cmd=["sh"], privileged=True))
@@ -248,6 +260,36 @@ def test_filters() -> None:
     assert scope.narrowed_events(Filters({"type": ["image"]}), TEAM)["type"] == [""]
     both = scope.narrowed_events(Filters({"type": ["image", "container"]}), TEAM)
     assert both["type"] == ["container"]
+
+
+class OneContainer(FakeContainers):
+    """``c1`` has the label."""
+
+    def labels_of(self, ref: str) -> tuple[str, dict[str, str]]:
+        self._know(ref)
+        return "c1", {"team": "web"}
+
+    def holder(self, name: str) -> str | None:
+        return None
+
+    def exec_inspect(self, exec_id: str) -> dict[str, Any]:
+        return {"ID": exec_id, "ContainerID": "c1"}
+
+
+async def test_check_and_handler_read_a_body_as_the_same_type(tmp_path: Path) -> None:
+    """Where they do not, the request fails: nothing gets past the check unseen."""
+    containers, made = OneContainer(), Router()
+    ContainerRoutes(containers).register(made)
+    StreamRoutes(containers).register(made)
+    guard = Guard("limited", Scope(label=TEAM), containers)
+    async with Service(tmp_path / "s.sock", made, guard) as service:
+        for path, body in (
+            ("/containers/create", b'{"Image": "a"}'),
+            ("/containers/c1/update", b'{"Memory": 100000000}'),
+            ("/containers/c1/exec", b'{"Cmd": ["true"]}'),
+        ):
+            reply = await service.ask("POST", path, body)
+            assert reply.status in (200, 201), reply.body
 
 
 @pytest.mark.parametrize("text", ["", "team", "team=", "=web", "name=x", "image=x"])

@@ -24,7 +24,7 @@ from wherry.api.replies import json_reply
 from wherry.api.routing import Call, Route
 from wherry.api.scope import Label, Scope, refuse
 from wherry.errors import Conflict, Invalid, NotFound
-from wherry.wire.container import CreateRequest, HostConfig
+from wherry.wire.container import CreateRequest, UpdateRequest
 from wherry.wire.exec import ExecBody
 
 _audit = logging.getLogger("wherry.audit")
@@ -205,7 +205,7 @@ class Guard:
         elif rule is Rule.RENAME:
             self._refuse_taken(call, label)
         elif rule is Rule.UPDATE:
-            rules.confine_update(await call.body(HostConfig))
+            rules.confine_update(await call.body(UpdateRequest), label)
         elif rule is Rule.EXEC:
             rules.confine_exec(await call.body(ExecBody))
         elif rule is Rule.TOP:

@@ -14,7 +14,7 @@ import msgspec
 
 from wherry.errors import Forbidden, Invalid
 from wherry.volumes.spec import parse_bind
-from wherry.wire.container import CreateRequest, HostConfig, Mount, NetworkingConfig
+from wherry.wire.container import CreateRequest, HostConfig, Mount, NetworkingConfig, UpdateRequest
 from wherry.wire.filters import Filters
 
 Own = Callable[[str], str]
@@ -78,6 +78,11 @@ _PEERS = frozenset({"ipc_mode", "network_mode", "pid_mode"})
 _TEXT_LISTED = "binds links log_config mounts oom_score_adj security_opt volumes_from"
 _LISTED = frozenset(_TEXT_LISTED.split())
 """Fields with rules of their own."""
+_TEXT_UPDATE = (
+    "env_add env_remove labels_add labels_remove publish_add publish_remove mounts_add "
+    "mounts_remove healthcheck"
+)
+_UPDATE = _RESOURCES | frozenset(_TEXT_UPDATE.split())
 _TEXT_EXEC = (
     "user tty console_size attach_stdin attach_stdout attach_stderr detach detach_keys env "
     "working_dir cmd"
@@ -179,9 +184,14 @@ def _confine_endpoints(networking: NetworkingConfig, label: Label, own: Own) -> 
             endpoint.links = _links(endpoint.links, own)
 
 
-def confine_update(asked: HostConfig) -> None:
-    """Limits and restart policy may change; nothing else."""
-    _only(asked, _RESOURCES, "")
+def confine_update(asked: UpdateRequest, label: Label) -> None:
+    """What create allows may change, but for the label itself."""
+    _only(asked, _UPDATE, "")
+    for key in (*(asked.labels_add or {}), *(asked.labels_remove or ())):
+        if key == label.key:
+            raise refuse(f"to change the label {key}")
+    for mount in asked.mounts_add or ():
+        _confine_mount(mount, label)
 
 
 def confine_exec(asked: msgspec.Struct) -> None:
