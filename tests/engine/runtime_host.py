@@ -132,13 +132,14 @@ class RealWorld(World):
             runtime=self.default_runtime,
         )
 
+    def mounts(self) -> list[str]:
+        """Lines of the host's mount table that tell of ours."""
+        table = Path("/proc/self/mountinfo").read_text(encoding="utf-8")
+        return [line for line in table.splitlines() if str(self.base) in line]
+
     def leftovers(self) -> list[str]:
         """What is left of containers: mounts in the host's table, processes, files, cgroups."""
-        found = [
-            line
-            for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
-            if str(self.base / "mnt") + "/" in line
-        ]
+        found = [line for line in self.mounts() if str(self.base / "mnt") + "/" in line]
         for folder in ("mnt", "runtime", "exec", "bundles"):
             if (self.base / folder).exists():
                 found += [f"{folder}/{name}" for name in os.listdir(self.base / folder)]

@@ -352,6 +352,7 @@ async def test_a_big_log_is_cut_and_read_whole(host: ContainerHost) -> None:
     root = host.paths.container(container).root
     await host.until(lambda: bool(list(root.glob("log.1*"))) and (root / "log").exists())
     await host.exec(container, "sh", "-c", "for i in 1 2 3; do echo more >/proc/1/fd/1; done")
+    await host.until(lambda: (root / "log").read_text().count("more") == 3)
     lines = (await host.log(container)).split("\n")
     assert lines[:600] == [f"line {number}" for number in range(1, 601)]
     assert lines[600:] == ["more", "more", "more", ""]
