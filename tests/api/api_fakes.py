@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -131,15 +131,18 @@ class FakeContainers:
         self._note("inspect", ref, size)
         return {"Id": "c1"}
 
-    async def logs(self, ref: str, options: LogOptions) -> AsyncIterator[LogLine]:
+    async def logs(self, ref: str, options: LogOptions) -> AsyncGenerator[list[LogLine], None]:
         self.calls.append(("logs", ref, options))
-        for line in self.lines:
-            yield line
+        for begin in range(0, len(self.lines), 1000):
+            yield self.lines[begin : begin + 1000]
         if options.follow and self.follow is not None:
             try:
                 await self.follow.wait()
             finally:
                 self.finished.set()
+
+    def log_details(self, ref: str) -> str:
+        return "team=blue"
 
     async def clear_logs(self, ref: str) -> None:
         self.calls.append(("clear_logs", (ref,), {}))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from urllib.parse import quote
 
 import pytest
@@ -13,6 +13,8 @@ from tests.api.api_fakes import FakeContainers, Service, closing, read_head
 
 from wherry.containers.service import LogLine, LogOptions
 from wherry.errors import Exhausted, Forbidden, Internal, Invalid, Unavailable, WherryError
+
+AT = b"2026-01-01T00:00:00.000000000Z"
 
 
 def message(body: bytes) -> str:
@@ -230,17 +232,26 @@ async def test_logs(
     framed: bool,
 ) -> None:
     containers.terminal = terminal
-    containers.lines = [LogLine(1, b"out\n", "T1"), LogLine(2, b"err\n", "T2")]
+    containers.lines = [LogLine(1, b"out\n", AT), LogLine(2, b"err\n", AT)]
     path = f"/{version}/containers/c1/logs?stdout=1&stderr=1&timestamps=1&tail=5&since=1.5"
     reply = await service.ask("GET", path)
     assert reply.headers["content-type"] == f"application/vnd.docker.{sort}-stream"
     if framed:
-        expected = b"\x01\0\0\0\0\0\0\x07T1 out\n\x02\0\0\0\0\0\0\x07T2 err\n"
+        expected = b"\x01\0\0\0\0\0\0\x23%s out\n\x02\0\0\0\0\0\0\x23%s err\n" % (AT, AT)
     else:
-        expected = b"T1 out\nT2 err\n"
+        expected = b"%s out\n%s err\n" % (AT, AT)
     assert reply.body == expected
     wanted = LogOptions(stdout=True, stderr=True, timestamps=True, tail=5, since=1.5)
     assert containers.calls == [("logs", "c1", wanted)]
+
+
+async def test_details_come_before_each_line(service: Service, containers: FakeContainers) -> None:
+    containers.terminal = True
+    containers.lines = [LogLine(1, b"a\n", AT), LogLine(2, b"b\n", AT)]
+    reply = await service.ask("GET", "/containers/c1/logs?stdout=1&details=1")
+    assert reply.body == b"team=blue a\nteam=blue b\n"
+    reply = await service.ask("GET", "/containers/c1/logs?stdout=1&details=1&timestamps=1")
+    assert reply.body.startswith(AT + b" team=blue a\n")
 
 
 async def test_followed_logs_end_with_their_client(
@@ -305,8 +316,8 @@ async def test_a_reply_that_breaks_midway_is_cut(
 ) -> None:
     """The client must see that the stream is not whole: no last chunk, the connection ends."""
 
-    async def lines(ref: str, options: LogOptions) -> AsyncIterator[LogLine]:
-        yield LogLine(1, b"one\n", "T")
+    async def lines(ref: str, options: LogOptions) -> AsyncGenerator[list[LogLine], None]:
+        yield [LogLine(1, b"one\n", AT)]
         await asyncio.sleep(0)
         raise Internal("the log is broken")
 
@@ -322,6 +333,6 @@ async def test_many_log_lines_come_whole_and_in_order(
     service: Service, containers: FakeContainers
 ) -> None:
     containers.terminal = True
-    containers.lines = [LogLine(1, b"line %d\n" % number, "T") for number in range(20_000)]
+    containers.lines = [LogLine(1, b"line %d\n" % number, AT) for number in range(20_000)]
     reply = await service.ask("GET", "/containers/c1/logs?stdout=1")
     assert reply.body == b"".join(line.data for line in containers.lines)

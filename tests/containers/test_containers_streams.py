@@ -79,7 +79,7 @@ async def test_paused_container_cannot_be_attached(world: World) -> None:
 
 
 async def collect(world: World, ref: str, options: LogOptions) -> list[bytes]:
-    return [line.data async for line in world.engine.logs(ref, options)]
+    return [line.data async for lines in world.engine.logs(ref, options) for line in lines]
 
 
 async def test_logs_tail_and_streams(world: World) -> None:
@@ -116,12 +116,12 @@ async def test_logs_follow_to_the_end(world: World) -> None:
     box = world.runtime.boxes[container]
     box.output(1, b"first\n")
     lines = world.engine.logs(container, LogOptions(follow=True))
-    assert (await anext(lines)).data == b"first\n"
+    assert [line.data for line in await anext(lines)] == [b"first\n"]
     box.output(1, b"second\n")
-    assert (await anext(lines)).data == b"second\n"
+    assert [line.data for line in await anext(lines)] == [b"second\n"]
     box.output(1, b"last\n")
     box.finish(0)
-    assert [line.data async for line in lines] == [b"last\n"]
+    assert [line.data async for batch in lines for line in batch] == [b"last\n"]
 
 
 async def test_exec_runs_and_reports(world: World) -> None:

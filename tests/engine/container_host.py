@@ -137,8 +137,8 @@ class ContainerHost:
         return self.engine.exec_inspect(exec_id)["ExitCode"], text
 
     async def log(self, container: str, **options: Any) -> str:
-        lines = self.engine.logs(container, LogOptions(**options))
-        return b"".join([line.data async for line in lines]).decode()
+        batches = self.engine.logs(container, LogOptions(**options))
+        return b"".join([line.data async for lines in batches for line in lines]).decode()
 
     async def until(self, true: Callable[[], bool]) -> None:
         """Poll the world outside; fails after half a minute."""

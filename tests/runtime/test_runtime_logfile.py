@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wherry.runtime import logfile
-from wherry.runtime.logfile import Selection, end_of_lines, follow, read, segments
-from wherry.runtime.logline import Entry, parse_line, parse_time
+from wherry.runtime import logsegments
+from wherry.runtime.logfile import Reader, Selection, Snapshot, follow, read
+from wherry.runtime.logline import Entry, parse_line, parse_lines, parse_time
+from wherry.runtime.logsegments import Place, end_of_lines, segments
 
 ALL = Selection()
 
@@ -34,23 +35,57 @@ def texts(entries: Iterator[Entry] | Sequence[Entry]) -> list[str]:
 
 
 def test_a_line() -> None:
-    entry = parse_line(b"2026-01-01T01:00:00.123456789+01:00 stderr F a b  c")
-    assert entry is not None
+    (entry,) = parse_line(b"2026-01-01T01:00:00.123456789+01:00 stderr F a b  c")
     assert (entry.stream, entry.data) == (2, b"a b  c\n")
     assert entry.timestamp == "2026-01-01T00:00:00.123456789Z"
     assert entry.at == pytest.approx(1767225600.123456789)
-    partial = parse_line(b"2026-01-01T00:00:00Z stdout P text")
-    assert partial is not None
-    assert partial.data == b"text"
-    empty = parse_line(b"2026-01-01T00:00:00Z stdout F ")
-    assert empty is not None
-    assert empty.data == b"\n"
+    assert [each.data for each in parse_line(b"2026-01-01T00:00:00Z stdout P text")] == [b"text"]
+    assert [each.data for each in parse_line(b"2026-01-01T00:00:00Z stdout F ")] == [b"\n"]
 
 
 @given(st.binary(max_size=80))
-def test_any_bytes_are_a_line_or_none(raw: bytes) -> None:
-    entry = parse_line(raw)
-    assert entry is None or entry.stream in (1, 2)
+def test_any_bytes_are_lines_or_none(raw: bytes) -> None:
+    assert all(entry.stream in (1, 2) for entry in parse_line(raw))
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["stdout", "stderr"]), st.sampled_from("FP"), st.text("ab d")),
+        max_size=20,
+    )
+)
+def test_blocks_are_their_lines(lines: list[tuple[str, str, str]]) -> None:
+    """The quick way through a block finds what the careful one finds in each line."""
+    raw = [
+        f"2026-01-01T00:00:00.{number:09}+00:00 {stream} {flag} {text}".encode()
+        for number, (stream, flag, text) in enumerate(lines)
+    ]
+    expected = [entry for each in raw for entry in parse_line(each)]
+    assert parse_lines(b"".join(each + b"\n" for each in raw)) == expected
+    assert len(expected) == len(lines)
+
+
+AT = "2026-01-01T00:00:{:02}.000000000+00:00"
+
+
+def test_a_line_that_a_full_disk_cut_short_is_not_joined_with_the_next() -> None:
+    cut = f"{AT.format(1)} stdout F first ha{AT.format(5)} stderr F second\n"
+    assert [(each.stream, each.data) for each in parse_lines(cut.encode())] == [
+        (1, b"first ha\n"),
+        (2, b"second\n"),
+    ]
+    piece = f"{AT.format(1)} stdout P first ha{AT.format(5)} stdout F second"
+    assert [each.data for each in parse_line(piece.encode())] == [b"first ha\n", b"second\n"]
+    in_the_head = f"{AT.format(1)} stdo{AT.format(5)} stdout F second"
+    assert [each.data for each in parse_line(in_the_head.encode())] == [b"second\n"]
+
+
+def test_what_looks_like_a_line_in_a_text_of_its_container_is_text() -> None:
+    """A container may print another one's log: its times are past."""
+    quoted = f"{AT.format(5)} stdout F {AT.format(1)} stdout F inner"
+    assert [each.data for each in parse_line(quoted.encode())] == [
+        f"{AT.format(1)} stdout F inner\n".encode()
+    ]
 
 
 def test_times() -> None:
@@ -137,7 +172,8 @@ def test_backwards_is_forwards_reversed(
     log = tmp_path_factory.mktemp("logs") / "log"
     lines = [line(n, text="x" * size) for n, size in enumerate(sizes)]
     log.write_bytes(b"".join(lines) + b"2026"[:cut])
-    kept, logfile._BLOCK = logfile._BLOCK, 512
+    kept = logsegments.BLOCK, logsegments._STEP
+    logsegments.BLOCK = logsegments._STEP = 512
     try:
         with log.open("rb") as file:
             assert end_of_lines(file) == sum(len(each) for each in lines)
@@ -146,11 +182,11 @@ def test_backwards_is_forwards_reversed(
         last = [entry.data for entry in read(log, Selection(tail=tail))]
         assert last == (whole[-tail:] if tail else [])
     finally:
-        logfile._BLOCK = kept
+        logsegments.BLOCK, logsegments._STEP = kept
 
 
 async def collect(log: Path, selection: Selection, ended: asyncio.Event) -> list[str]:
-    return [entry.data.decode().rstrip("\n") async for entry in follow(log, selection, ended)]
+    return [text async for batch in follow(log, selection, ended) for text in texts(batch)]
 
 
 async def test_follow_through_rotations(tmp_path: Path) -> None:
@@ -162,9 +198,9 @@ async def test_follow_through_rotations(tmp_path: Path) -> None:
     arrived = asyncio.Condition()
 
     async def reader() -> None:
-        async for entry in follow(log, ALL, ended):
+        async for batch in follow(log, ALL, ended):
             async with arrived:
-                seen.append(entry.data.decode().strip())
+                seen.extend(texts(batch))
                 arrived.notify_all()
 
     async def has(count: int) -> None:
@@ -226,15 +262,113 @@ async def test_follow_stops_at_until(tmp_path: Path) -> None:
     assert found == ["1"]
 
 
-async def test_follow_after_the_log_was_cleared(tmp_path: Path) -> None:
+def test_reading_on_after_the_log_was_emptied(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_bytes(line(1) + line(2))
-    follower = logfile.Follower(log, ALL)
+    reader = Reader(log)
     try:
-        assert texts(follower.history()) == ["1", "2"]
+        assert texts(reader.read()) == ["1", "2"]
         log.write_bytes(b"")
-        assert follower.more() == []
+        assert reader.read() == []
         log.write_bytes(line(3))
-        assert texts(follower.more()) == ["3"]
+        assert texts(reader.read()) == ["3"]
     finally:
-        follower.close()
+        reader.close()
+
+
+def rotate(log: Path, *, packed: bool, keep: int = 4) -> None:
+    """What the rotation does, and at once what compression does after it."""
+    for number in range(keep - 1, 0, -1):
+        for suffix in ("", ".gz"):
+            old = log.with_name(f"log.{number}{suffix}")
+            if not old.exists():
+                continue
+            if number == keep - 1:
+                old.unlink()
+            else:
+                old.rename(log.with_name(f"log.{number + 1}{suffix}"))
+    if packed:
+        log.with_name("log.1.gz").write_bytes(gzip.compress(log.read_bytes()))
+        log.unlink()
+    else:
+        log.rename(log.with_name("log.1"))
+    log.write_bytes(b"")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    steps=st.lists(st.sampled_from(["line", "rotate", "pack", "read", "restart"]), max_size=40),
+    begin=st.integers(0, 2),
+)
+def test_a_reader_loses_and_repeats_nothing(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[str], begin: int
+) -> None:
+    """Whatever happens to the segments between two reads, and after a restart at the place."""
+    log = tmp_path_factory.mktemp("logs") / "log"
+    log.write_bytes(b"".join(line(n) for n in range(begin)))
+    written = begin
+    seen: list[str] = []
+    reader = Reader(log)
+    unread = 0
+    for step in steps:
+        if step == "line":
+            with log.open("ab") as file:
+                file.write(line(written))
+            written += 1
+        elif step in ("rotate", "pack") and unread < 2 and log.stat().st_size:
+            rotate(log, packed=step == "pack")
+            unread += 1
+        elif step in ("read", "restart"):
+            while batch := reader.read():
+                seen += texts(batch)
+            unread = 0
+            if step == "restart":
+                reader.close()
+                reader = Reader(log, reader.place)
+    while batch := reader.read():
+        seen += texts(batch)
+    reader.close()
+    assert seen == [str(n) for n in range(written)]
+    assert not reader.lost
+
+
+def test_a_slow_reader_keeps_what_rotation_drops(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(line(0))
+    reader = Reader(log)
+    seen = texts(reader.read())
+    for number in range(1, 9):
+        with log.open("ab") as file:
+            file.write(line(number))
+        rotate(log, packed=False, keep=2)
+        reader.hold()
+    while batch := reader.read():
+        seen += texts(batch)
+    reader.close()
+    assert seen == [str(n) for n in range(9)]
+
+
+def test_a_place_that_is_gone_is_told(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(line(5))
+    reader = Reader(log, Place("2020-01-01T00:00:00Z", 10))
+    assert texts(reader.read()) == ["5"]
+    assert reader.lost
+    reader.close()
+
+
+def test_a_snapshot_ends_where_a_reader_begins(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(line(0) + line(1) + line(2)[:9])
+    snapshot = Snapshot(log)
+    reader = Reader(log, snapshot.place())
+    with log.open("ab") as file:
+        file.write(line(2)[9:])
+    assert texts([e for batch in snapshot.batches(ALL) for e in batch]) == ["0", "1"]
+    snapshot.close()
+    assert texts(reader.read()) == ["2"]
+    rotate(log, packed=True)
+    snapshot = Snapshot(log)
+    assert snapshot.place() == Place(line(0).split()[0].decode(), 3 * len(line(0)))
+    snapshot.close()
+    reader.close()

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
 from wherry.api.hijack import stream_type
-from wherry.api.replies import Batch, empty, json_reply
+from wherry.api.replies import empty, json_reply
 from wherry.api.routing import Call, Router
-from wherry.containers.service import Containers, LogOptions
+from wherry.containers.service import Containers, LogLine, LogOptions
 from wherry.errors import Invalid
 from wherry.linux.tasks import spawn
 from wherry.wire.container import (
@@ -22,7 +23,7 @@ from wherry.wire.container import (
     NetworkingConfig,
     UpdateRequest,
 )
-from wherry.wire.frames import frame
+from wherry.wire.frames import head
 
 
 class ContainerRoutes:
@@ -220,21 +221,29 @@ class ContainerRoutes:
         tty = self._containers.tty(ref)
         if not (options.stdout or options.stderr):
             raise Invalid("Bad parameters: you must choose at least one stream")
-        lines = self._containers.logs(ref, options)
+        batches = self._containers.logs(ref, options)
+        lead = self._containers.log_details(ref).encode() + b" " if options.details else b""
         response = web.StreamResponse(headers={"Content-Type": stream_type(call.version, tty)})
-        await response.prepare(call.request)
-        with contextlib.suppress(ConnectionError):
-            batch = Batch(response)
-            async for line in lines:
-                data = line.data
-                if options.details:
-                    data = line.details.encode() + b" " + data
-                if options.timestamps:
-                    data = line.timestamp.encode() + b" " + data
-                await batch.add(data if tty else frame(line.stream, data))
-            await batch.flush()
-            await response.write_eof()
+        async with contextlib.aclosing(batches):
+            await response.prepare(call.request)
+            with contextlib.suppress(ConnectionError):
+                async for lines in batches:
+                    await response.write(_rendered(lines, tty, options.timestamps, lead))
+                await response.write_eof()
         return response
+
+
+def _rendered(lines: Sequence[LogLine], tty: bool, timestamps: bool, lead: bytes) -> bytes:
+    """Lines as the client gets them, each in a frame of its own unless it is of a terminal."""
+    found: list[bytes] = []
+    for line in lines:
+        data = lead + line.data if lead else line.data
+        if timestamps:
+            data = line.timestamp.encode() + b" " + data
+        if not tty:
+            found.append(head(line.stream, len(data)))
+        found.append(data)
+    return b"".join(found)
 
 
 async def _outcome(containers: Containers, ref: str, condition: str) -> tuple[int, str] | Exception:

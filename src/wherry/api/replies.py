@@ -17,7 +17,6 @@ from wherry.wire.progress import failure
 JSON = "application/json"
 _encoder = msgspec.json.Encoder()
 _log = logging.getLogger(__name__)
-_BATCH = 64 * 1024
 _BACKLOG = 512
 """Progress objects kept for a slow client; beyond it, mere progress is dropped."""
 
@@ -59,49 +58,6 @@ class Ended(web.StreamResponse):
 
     async def write_eof(self, data: bytes = b"") -> None:
         """The stream was ended by its own rules."""
-
-
-class Batch:
-    """Many small pieces of a streamed reply, sent together.
-
-    What is added goes out as soon as the event loop gets its turn, or when ``_BATCH`` bytes have
-    gathered; then ``add`` waits for a slow client.
-    """
-
-    def __init__(self, response: web.StreamResponse) -> None:
-        self._response = response
-        self._buffer = bytearray()
-        self._due = False
-        self._failure: ConnectionError | None = None
-
-    async def add(self, data: bytes) -> None:
-        """Raises ``ConnectionError`` when the client is gone."""
-        if self._failure is not None:
-            raise self._failure
-        self._buffer += data
-        if len(self._buffer) >= _BATCH:
-            await self.flush()
-        elif not self._due:
-            self._due = True
-            asyncio.get_running_loop().call_soon(self._soon)
-
-    def _soon(self) -> None:
-        self._due = False
-        if self._buffer and self._failure is None:
-            spawn(self._later(), name="batched reply")
-
-    async def _later(self) -> None:
-        try:
-            await self.flush()
-        except ConnectionError as error:
-            self._failure = error
-
-    async def flush(self) -> None:
-        """Send what has gathered."""
-        if self._buffer:
-            data = bytes(self._buffer)
-            self._buffer.clear()
-            await self._response.write(data)
 
 
 class Progress:

@@ -9,15 +9,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import suppress
+from typing import Protocol
 
 from wherry.containers.book import Book, Live
 from wherry.containers.service import AttachOptions
 from wherry.containers.transitions import Status
 from wherry.errors import Conflict, WherryError
+from wherry.linux.tasks import spawn
 from wherry.runtime.port import AttachStream, Runtime
 from wherry.store.paths import Paths
 from wherry.wire import detach
+
+Chunks = AsyncGenerator[list[tuple[int, bytes]], None]
+"""Pieces of output as they were written: 1 stdout or 2 stderr, and the bytes."""
 
 _log = logging.getLogger(__name__)
 _RECORDING = 2.0
@@ -55,11 +61,16 @@ class StdioSession:
         self._on_close = on_close
         self._recorded = recorded
         self._before: deque[tuple[int, bytes]] = deque()
+        self._logged: Chunks | None = None
         self._left = False
 
-    def replay(self, chunks: list[tuple[int, bytes]]) -> None:
-        """Output to give before what the stream brings."""
-        self._before.extend(chunk for chunk in chunks if chunk[0] in self._wanted)
+    def tell(self, stream: int, data: bytes) -> None:
+        """Output of ours, to give before what the stream brings."""
+        self._before.append((stream, data))
+
+    def replay(self, logged: Chunks) -> None:
+        """Output of the past, to give before what the stream brings."""
+        self._logged = logged
 
     def provide(self, stream: AttachStream | None) -> bool:
         """The stream is there, or (None) will never be. False: the client has left already."""
@@ -73,6 +84,9 @@ class StdioSession:
         while not self._left:
             if self._before:
                 return self._before.popleft()
+            if self._logged is not None:
+                await self._read_logged(self._logged)
+                continue
             stream = await asyncio.shield(self.stream)
             if self._before:
                 continue
@@ -89,6 +103,15 @@ class StdioSession:
             if chunk[0] in self._wanted:
                 return chunk
         return None
+
+    async def _read_logged(self, logged: Chunks) -> None:
+        chunks = await anext(logged, None)
+        if self._left:
+            await logged.aclose()
+        elif chunks is None:
+            self._logged = None
+        else:
+            self._before.extend(chunk for chunk in chunks if chunk[0] in self._wanted)
 
     async def write(self, data: bytes) -> None:
         """Client input; what follows the detach keys is dropped."""
@@ -123,12 +146,74 @@ class StdioSession:
         self._left = True
         if self._on_close is not None:
             self._on_close(self)
+        if self._logged is not None:
+            with suppress(RuntimeError):  # being read: closed by its reader
+                await self._logged.aclose()
         if not self.stream.done():
             self.stream.set_result(None)
             return
         stream = self.stream.result()
         if stream is not None:
             await stream.close()
+
+
+class Logged(Protocol):
+    """Reads a container's log in chunks as they were written: so far, or to the run's end."""
+
+    def __call__(self, live: Live, *, follow: bool) -> Chunks: ...
+
+
+class LogStream:
+    """An ``AttachStream`` whose output comes from the log; input goes to the monitor."""
+
+    def __init__(self, logged: Chunks, stdin: AttachStream | None) -> None:
+        self._logged = logged
+        self._chunks: deque[tuple[int, bytes]] = deque()
+        self._stdin = stdin
+        # The monitor waits for clients that do not read: what it copies to us is read and dropped.
+        self._drain = spawn(_read_out(stdin), name="attach-drain") if stdin is not None else None
+        self._reading: asyncio.Task[list[tuple[int, bytes]] | None] | None = None
+
+    async def read(self) -> tuple[int, bytes] | None:
+        while not self._chunks:
+            self._reading = spawn(_next(self._logged), name="attach-log")
+            await asyncio.wait([self._reading])
+            if self._reading.cancelled():
+                return None
+            chunks = self._reading.result()
+            if chunks is None:
+                return None
+            self._chunks.extend(chunks)
+        return self._chunks.popleft()
+
+    async def write(self, data: bytes) -> None:
+        if self._stdin is not None:
+            await self._stdin.write(data)
+
+    async def close_stdin(self) -> None:
+        if self._stdin is not None:
+            await self._stdin.close_stdin()
+
+    async def close(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.wait([self._reading])
+        await self._logged.aclose()
+        if self._drain is not None:
+            self._drain.cancel()
+        if self._stdin is not None:
+            await self._stdin.close()
+
+
+async def _next(
+    logged: Chunks,
+) -> list[tuple[int, bytes]] | None:
+    return await anext(logged, None)
+
+
+async def _read_out(stream: AttachStream) -> None:
+    while await stream.read() is not None:
+        pass
 
 
 class Sessions:
@@ -144,9 +229,9 @@ class Sessions:
         self,
         live: Live,
         options: AttachOptions,
-        history: Callable[[Live], Awaitable[list[tuple[int, bytes]]]],
+        logged: Logged,
     ) -> StdioSession:
-        """A session by ``options``. ``history`` reads the log so far, for ``logs``.
+        """A session by ``options``; ``logged`` reads the log, for ``logs``.
 
         Raises ``Conflict`` for a paused or restarting container, ``Invalid`` for bad keys.
         """
@@ -171,15 +256,23 @@ class Sessions:
             on_close=lambda gone: self._forget(live.id, gone),
             recorded=lambda: _end_recorded(live),
         )
-        if not options.stream:
+        bundle = self._paths.container(live.id).bundle
+        if options.logs and options.stream and live.running is not None:
+            async with live.lock:  # a start under way ends first
+                pass
+        if options.logs and options.stream and live.record.status is Status.RUNNING:
+            # The log is all that such a client reads: what was written and what will be come
+            # from one place, so that nothing is lost or told twice where they meet.
+            source = await self._runtime.attach(live.id, bundle) if session.stdin else None
+            session.provide(LogStream(logged(live, follow=True), source))
+        elif not options.stream:
             session.provide(None)
-        elif live.running is not None and record.status is Status.RUNNING:
-            bundle = self._paths.container(live.id).bundle
+        elif live.running is not None:
             session.provide(await self._runtime.attach(live.id, bundle, stdin=session.stdin))
         else:
             self._pending.setdefault(live.id, []).append(session)
-        if options.logs:
-            session.replay(await history(live))
+        if options.logs and not (session.stream.done() and options.stream):
+            session.replay(logged(live, follow=False))
         self._book.publish(record, "attach")
         return session
 

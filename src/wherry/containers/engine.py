@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 from wherry.containers import inspect, wait
@@ -13,7 +13,7 @@ from wherry.containers.create import Creator
 from wherry.containers.exec import Execs
 from wherry.containers.facts import HostFacts
 from wherry.containers.health import HealthChecks
-from wherry.containers.logs import Logs
+from wherry.containers.logs import Logs, attributes
 from wherry.containers.look import Looker
 from wherry.containers.names import validate
 from wherry.containers.ports import EventSink, Networking, Volumes
@@ -258,8 +258,11 @@ class ContainerEngine:
             size=self._looker.sizes(live) if size else None,
         )
 
-    def logs(self, ref: str, options: LogOptions) -> AsyncIterator[LogLine]:
+    def logs(self, ref: str, options: LogOptions) -> AsyncGenerator[list[LogLine], None]:
         return self._logs.read(self._book.get(ref), options)
+
+    def log_details(self, ref: str) -> str:
+        return attributes(self._book.get(ref).record)
 
     async def clear_logs(self, ref: str) -> None:
         await self._logs.clear(self._book.get(ref))
@@ -269,7 +272,7 @@ class ContainerEngine:
 
     async def attach(self, ref: str, options: AttachOptions) -> Session:
         live = self._book.get(ref)
-        return await self._sessions.attach(live, options, self._logs.history)
+        return await self._sessions.attach(live, options, self._logs.pieces)
 
     async def resize(self, ref: str, height: int, width: int) -> None:
         live = self._book.get(ref)

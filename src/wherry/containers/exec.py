@@ -150,7 +150,7 @@ class Execs:
         try:
             stream = await self._run(live, state, console_size, attach=True)
         except WherryError as error:
-            session.replay([(1, error.message.encode() + b"\r\n")])
+            session.tell(1, error.message.encode() + b"\r\n")
             session.provide(None)
         except BaseException:
             session.provide(None)

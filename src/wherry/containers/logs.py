@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from urllib.parse import quote_plus
 
+from wherry.containers.attach import Chunks
 from wherry.containers.book import Live
 from wherry.containers.logoptions import details, policy
+from wherry.containers.record import Record
 from wherry.containers.rotation import Rotator
 from wherry.containers.service import LogLine, LogOptions
 from wherry.containers.transitions import has_process
 from wherry.errors import Internal, NotImplementedYet
 from wherry.runtime import logfile
-from wherry.runtime.logfile import Selection
-from wherry.runtime.logline import Entry
+from wherry.runtime.logfile import Selection, Snapshot
 from wherry.store.paths import Paths
 
 _LONGEST = 16 << 10
@@ -24,20 +25,20 @@ _LONGEST = 16 << 10
 class Joiner:
     """Puts the pieces of a line together again: the monitor cuts where its buffer ends."""
 
-    def __init__(self, attributes: str = "") -> None:
-        self._attributes = attributes
+    def __init__(self) -> None:
         self._open: dict[int, LogLine] = {}
 
-    def add(self, entry: Entry) -> LogLine | None:
-        """The line that ``entry`` completes; None while it goes on."""
-        begun = self._open.pop(entry.stream, None)
-        data = entry.data if begun is None else begun.data + entry.data
-        timestamp = entry.timestamp if begun is None else begun.timestamp
-        line = LogLine(entry.stream, data, timestamp, self._attributes)
-        if data.endswith(b"\n") or len(data) >= _LONGEST:
-            return line
-        self._open[entry.stream] = line
-        return None
+    def add(self, entries: list[LogLine]) -> list[LogLine]:
+        """The lines that ``entries`` complete; the rest goes on with the next ones."""
+        found: list[LogLine] = []
+        for entry in entries:
+            if self._open and (begun := self._open.pop(entry.stream, None)) is not None:
+                entry = LogLine(entry.stream, begun.data + entry.data, begun.stamp)
+            if entry.data.endswith(b"\n") or len(entry.data) >= _LONGEST:
+                found.append(entry)
+            else:
+                self._open[entry.stream] = entry
+        return found
 
     def rest(self) -> list[LogLine]:
         """Lines without an end, when nothing more comes."""
@@ -49,52 +50,30 @@ class Logs:
         self._paths = paths
         self._rotator = rotator
 
-    def read(self, live: Live, options: LogOptions) -> AsyncIterator[LogLine]:
+    def read(self, live: Live, options: LogOptions) -> AsyncGenerator[list[LogLine], None]:
         """See ``containers.service.Containers.logs``. Raises before the first line."""
         record = live.record
-        if not policy(record.host_config.log_config).keeps:
-            raise NotImplementedYet("configured logging driver does not support reading")
-        attributes = ""
-        if options.details:
-            pairs = (each.partition("=") for each in record.config.env or ())
-            environment = {name: value for name, _, value in pairs}
-            found = details(record.host_config.log_config, record.labels, environment)
-            attributes = ",".join(f"{key}={value}" for key, value in found.items())
+        _refuse(record)
         selection = Selection(
             options.stdout, options.stderr, options.since, options.until, options.tail
         )
-        over = live.over
-        if not (options.follow and has_process(record.status)):
-            over = asyncio.Event()
-            over.set()
-        return self._lines(live, selection, over, attributes)
-
-    async def _lines(
-        self, live: Live, selection: Selection, over: asyncio.Event, attributes: str
-    ) -> AsyncIterator[LogLine]:
-        """Until ``over`` is set, and everything logged by then has been read."""
+        path = self._paths.container(live.id).log
         try:
-            entries = logfile.follow(self._paths.container(live.id).log, selection, over)
-            joiner = Joiner(attributes)
-            async with aclosing(entries):
-                async for entry in entries:
-                    line = joiner.add(entry)
-                    if line is not None:
-                        yield line
-            for line in joiner.rest():
-                yield line
+            if options.follow and has_process(record.status):
+                return _lines(live, logfile.follow(path, selection, live.over))
+            return _lines(live, logfile.history(Snapshot(path), selection))
         except OSError as error:
             raise _unreadable(live, error) from error
 
-    async def history(self, live: Live) -> list[tuple[int, bytes]]:
-        """Everything logged so far, for an attach with ``logs``."""
+    def pieces(self, live: Live, *, follow: bool) -> Chunks:
+        """Everything that was written, byte for byte, for an attach with ``logs``: what is in the
+        log at the call, or with ``follow`` to the end of the run as well. Raises at once."""
+        _refuse(live.record)
         path = self._paths.container(live.id).log
-
-        def everything() -> list[tuple[int, bytes]]:
-            return [(entry.stream, entry.data) for entry in logfile.read(path, Selection())]
-
         try:
-            return await asyncio.to_thread(everything)
+            if follow:
+                return _chunks(live, logfile.follow(path, Selection(), live.over))
+            return _chunks(live, logfile.history(Snapshot(path), Selection()))
         except OSError as error:
             raise _unreadable(live, error) from error
 
@@ -104,6 +83,43 @@ class Logs:
             await self._rotator.clear(live)
         except OSError as error:
             raise Internal(f"the log of container {live.id} cannot be cleared: {error}") from error
+
+
+def attributes(record: Record) -> str:
+    """What ``logs --details`` puts before each line: ``key=value,...``, escaped as in a URL."""
+    pairs = (each.partition("=") for each in record.config.env or ())
+    environment = {name: value for name, _, value in pairs}
+    found = details(record.host_config.log_config, record.labels, environment)
+    return ",".join(f"{quote_plus(key)}={quote_plus(value)}" for key, value in found.items())
+
+
+async def _lines(
+    live: Live, batches: AsyncGenerator[list[LogLine], None]
+) -> AsyncGenerator[list[LogLine], None]:
+    joiner = Joiner()
+    try:
+        async with aclosing(batches):
+            async for batch in batches:
+                if lines := joiner.add(batch):
+                    yield lines
+        if lines := joiner.rest():
+            yield lines
+    except OSError as error:
+        raise _unreadable(live, error) from error
+
+
+async def _chunks(live: Live, batches: AsyncGenerator[list[LogLine], None]) -> Chunks:
+    try:
+        async with aclosing(batches):
+            async for batch in batches:
+                yield [(entry.stream, entry.data) for entry in batch]
+    except OSError as error:
+        raise _unreadable(live, error) from error
+
+
+def _refuse(record: Record) -> None:
+    if not policy(record.host_config.log_config).keeps:
+        raise NotImplementedYet("configured logging driver does not support reading")
 
 
 def _unreadable(live: Live, error: OSError) -> Internal:

@@ -6,11 +6,12 @@ name, with or without the leading slash. ``NotFound`` text: "No such container: 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from wherry.linux.flow import Inlet, Outlet
+from wherry.runtime.logline import Entry
 from wherry.wire.container import CreateRequest, UpdateRequest
 
 
@@ -38,16 +39,8 @@ class LogOptions:
     details: bool = False
 
 
-@dataclass(frozen=True)
-class LogLine:
-    stream: int
-    """1 stdout, 2 stderr."""
-    data: bytes
-    """Text with its newline; a partial line has none."""
-    timestamp: str
-    """RFC 3339 with nanoseconds."""
-    details: str = ""
-    """``key=value,...`` of the labels and variables that the log options name, when asked."""
+LogLine = Entry
+"""One line of a log with its newline; a line that has not ended has none."""
 
 
 @dataclass(frozen=True)
@@ -142,8 +135,11 @@ class Containers(Protocol):
 
     def inspect(self, ref: str, *, size: bool = False) -> dict[str, Any]: ...
 
-    def logs(self, ref: str, options: LogOptions) -> AsyncIterator[LogLine]:
-        """Raises before the first line is asked for when the container is unknown."""
+    def logs(self, ref: str, options: LogOptions) -> AsyncGenerator[list[LogLine], None]:
+        """Lines in batches. Raises before the first is asked for when the container is unknown."""
+
+    def log_details(self, ref: str) -> str:
+        """``key=value,...`` of the labels and variables that the log options name."""
 
     async def clear_logs(self, ref: str) -> None:
         """Forget everything logged so far (beyond Docker)."""

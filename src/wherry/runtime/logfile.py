@@ -1,31 +1,42 @@
 """Read a container's log: from the end for ``tail``, across rotated segments, and as it grows.
 
-Segments: ``log`` is written now; ``log.1`` is the one before; older ones have higher numbers and
-may be compressed (``log.2.gz``). A reader opens all of them at once, so that a rotation while it
-reads neither repeats nor loses a line. The core is synchronous; only ``follow`` waits.
+All of it is synchronous and may take time with the disk; ``follow`` does it in threads. Nothing
+here holds more than a block of the log in memory, or the lines that ``tail`` asks for.
 """
 
 from __future__ import annotations
 
 import asyncio
-import gzip
 import os
 import time
-import zlib
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import ExitStack, suppress
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TypeVar
 
 from wherry.linux.inotify import DirectoryWatch
 from wherry.linux.tasks import spawn
-from wherry.runtime.logline import Entry, is_partial, parse_line
+from wherry.runtime.logline import Entry, parse_lines
+from wherry.runtime.logsegments import (
+    BLOCK,
+    BROKEN,
+    Place,
+    Source,
+    backward,
+    close_all,
+    end_of_lines,
+    forward,
+    open_all,
+    read_some,
+)
 
-_BLOCK = 64 << 10
-_BATCH = 256
+T = TypeVar("T")
+
 _POLL = 1.0
-_TRIES = 5
+_AHEAD = 16
+"""Newer segments that a slow reader holds open; the space of more is not kept for it."""
 
 
 @dataclass(frozen=True)
@@ -38,305 +49,284 @@ class Selection:
     until: float | None = None
     tail: int | None = None
 
+    @property
+    def everything(self) -> bool:
+        return self.stdout and self.stderr and self.since is None and self.until is None
+
     def takes(self, entry: Entry) -> bool:
         if entry.stream == 1 and not self.stdout:
             return False
         if entry.stream == 2 and not self.stderr:
             return False
-        if self.since is not None and entry.at < self.since:
+        if self.since is None and self.until is None:
+            return True
+        at = entry.at
+        if self.since is not None and at < self.since:
             return False
-        return self.until is None or entry.at <= self.until
+        return self.until is None or at <= self.until
+
+    def filter(self, entries: list[Entry]) -> list[Entry]:
+        return entries if self.everything else [each for each in entries if self.takes(each)]
 
 
-@dataclass(frozen=True)
-class Segment:
-    path: Path
-    number: int
-    """0 is the one being written."""
-    compressed: bool
+class Reader:
+    """Reads on from a place, block by block, through rotations, without loss or repeat.
 
-
-def segments(log: Path) -> list[Segment]:
-    """All segments, oldest first. One that is there both plain and compressed counts once."""
-    found: dict[int, Segment] = {}
-    prefix = log.name + "."
-    names: list[str] = []
-    with suppress(OSError):
-        names = os.listdir(log.parent)
-    for name in names:
-        if name == log.name:
-            found[0] = Segment(log, 0, False)
-        elif name.startswith(prefix):
-            number, _, suffix = name[len(prefix) :].partition(".")
-            if not (number.isascii() and number.isdigit()) or suffix not in ("", "gz"):
-                continue
-            key = int(number)
-            if key > 0 and (suffix == "" or key not in found):
-                found[key] = Segment(log.parent / name, key, suffix == "gz")
-    return [found[key] for key in sorted(found, reverse=True)]
-
-
-@dataclass
-class _Source:
-    file: BinaryIO
-    compressed: bool
-    end: int | None
-    """Plain: offset behind the last complete line when it was opened."""
-
-
-def _open_all(log: Path, stack: ExitStack) -> list[_Source]:
-    """Every segment, opened, oldest first; taken again when a rotation came between."""
-    for _ in range(_TRIES):
-        with ExitStack() as attempt:
-            try:
-                found = _open_listed(log, attempt)
-            except FileNotFoundError:
-                continue
-            stack.enter_context(attempt.pop_all())
-            return found
-    return []
-
-
-def _open_listed(log: Path, stack: ExitStack) -> list[_Source]:
-    found: list[_Source] = []
-    seen: set[tuple[int, int]] = set()
-    # Newest first: a file that is renamed meanwhile shows twice and is taken once.
-    for segment in reversed(segments(log)):
-        file = stack.enter_context(segment.path.open("rb"))
-        status = os.fstat(file.fileno())
-        if (status.st_dev, status.st_ino) in seen:
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        if segment.compressed:
-            unpacked = stack.enter_context(gzip.GzipFile(fileobj=file, mode="rb"))
-            found.append(_Source(cast(BinaryIO, unpacked), True, None))
-        else:
-            found.append(_Source(file, False, end_of_lines(file)))
-    found.reverse()
-    return found
-
-
-def end_of_lines(file: BinaryIO) -> int:
-    """Offset behind the last newline of a file."""
-    at = file.seek(0, os.SEEK_END)
-    while at > 0:
-        size = min(_BLOCK, at)
-        file.seek(at - size)
-        found = file.read(size).rfind(b"\n")
-        if found >= 0:
-            return at - size + found + 1
-        at -= size
-    return 0
-
-
-def forward(file: BinaryIO, end: int | None = None) -> Iterator[bytes]:
-    """Complete lines from the start (up to the offset ``end``), without newline.
-
-    A compressed file that was cut short just ends.
+    Newer segments are opened as soon as they appear, up to ``_AHEAD``: a reader that is behind
+    still gets what rotation drops meanwhile. Where its place is no longer there all the same (or
+    was cleared), it goes on with the oldest line there is, and says so in ``lost``.
     """
-    rest = b""
-    file.seek(0)
-    at = 0
-    while end is None or at < end:
-        try:
-            block = file.read(_BLOCK if end is None else min(_BLOCK, end - at))
-        except (OSError, EOFError, zlib.error):
+
+    def __init__(self, log: Path, place: Place | None = None) -> None:
+        """``place`` None: from the oldest line."""
+        self._log = log
+        self._sources: deque[Source] = deque()
+        """The one that is read, and newer ones."""
+        self._at = 0
+        """Bytes read of the first, the unfinished line included."""
+        self._rest = b""
+        self.place = place
+        """Behind the last line that was read; None where nothing was."""
+        self.lost = False
+
+    def close(self) -> None:
+        close_all(self._sources)
+        self._sources.clear()
+
+    def hold(self) -> None:
+        """Open what is there, so that rotation cannot take it away before it is read."""
+        if self._sources or self._begin():
+            self._look_ahead()
+
+    def read(self) -> list[Entry]:
+        """The next entries, about a block of them; empty when there are none now."""
+        while self._sources or self._begin():
+            self._look_ahead()
+            source = self._sources[0]
+            block = b""
+            with suppress(*BROKEN):
+                block = read_some(source.file, BLOCK)
+            if block:
+                entries = self._entries(source, block)
+                if entries:
+                    return entries
+            elif not self._next():
+                break
+        return []
+
+    def _entries(self, source: Source, block: bytes) -> list[Entry]:
+        self._at += len(block)
+        lines, newline, tail = block.rpartition(b"\n")
+        if not newline:
+            self._rest += block
+            return []
+        whole = self._rest + lines + newline
+        self._rest = tail
+        source.look()
+        self.place = Place(source.mark, self._at - len(tail))
+        return parse_lines(whole)
+
+    def _begin(self) -> bool:
+        """Open the segment of the place, or the oldest, and all newer ones."""
+        sources = open_all(self._log)
+        offset = 0
+        if self.place is not None and sources:
+            marks = [each.mark for each in sources]
+            if self.place.mark in marks:
+                index = marks.index(self.place.mark)
+                close_all(sources[:index])
+                sources, offset = sources[index:], self.place.offset
+            else:
+                self.lost = True
+        self._sources.extend(sources)
+        self._rewind(offset)
+        return bool(sources)
+
+    def _rewind(self, offset: int) -> None:
+        self._at, self._rest = offset, b""
+        if self._sources:
+            with suppress(*BROKEN):
+                self._sources[0].file.seek(offset)
+
+    def _look_ahead(self) -> None:
+        """Open what is newer than the newest we have."""
+        newest = self._sources[-1]
+        with suppress(OSError):
+            current = os.stat(self._log)
+            if (current.st_dev, current.st_ino) == newest.identity:
+                return
+        if len(self._sources) > _AHEAD:
             return
-        if not block:
+        found = open_all(self._log)
+        newest.look()
+        known = [index for index, each in enumerate(found) if each.same(newest)]
+        begin = known[-1] + 1 if known else 0
+        if not known and found:
+            self.lost = True
+        close_all(found[:begin])
+        self._sources.extend(found[begin:])
+
+    def _next(self) -> bool:
+        """At the end of what was read: whether there is more, here or in a newer segment."""
+        ours = self._sources[0]
+        if not ours.segment.compressed:
+            size = os.fstat(ours.file.fileno()).st_size
+            if size < self._at:  # emptied in place: begin anew
+                ours.mark, self.place = "", None
+                self._rewind(0)
+                return size > 0
+            if size > self._at:
+                return True
+        if len(self._sources) < 2:
+            return False
+        # The monitor has opened a newer one: nothing comes to this any more.
+        self._sources.popleft().close()
+        self._rewind(0)
+        return True
+
+
+class Snapshot:
+    """The log up to this moment. Every segment is opened at once, so that what happens to them
+    later changes nothing."""
+
+    def __init__(self, log: Path) -> None:
+        self._sources = open_all(log)
+        self._ends = [
+            None if each.segment.compressed else end_of_lines(each.file) for each in self._sources
+        ]
+
+    def close(self) -> None:
+        close_all(self._sources)
+
+    def place(self) -> Place | None:
+        """Its end, where a ``Reader`` goes on; None for an empty log."""
+        for source, end in zip(reversed(self._sources), reversed(self._ends), strict=True):
+            size = sum(map(len, forward(source.file))) if end is None else end
+            if size and source.mark:
+                return Place(source.mark, size)
+        return None
+
+    def batches(self, selection: Selection) -> Iterator[list[Entry]]:
+        """The selected entries, oldest first. With ``tail`` only the end of the log is read."""
+        if selection.tail is not None:
+            yield self._last(selection, selection.tail)
             return
-        at += len(block)
-        lines = (rest + block).split(b"\n")
-        rest = lines.pop()
-        yield from lines
+        for source, end in zip(self._sources, self._ends, strict=True):
+            for block in forward(source.file, 0, end):
+                yield selection.filter(parse_lines(block))
+
+    def _last(self, selection: Selection, count: int) -> list[Entry]:
+        """The last ``count`` lines; the pieces of a long line count as one."""
+        taken: list[Entry] = []
+        lines = 0
+        if count <= 0:
+            return taken
+        for source, end in zip(reversed(self._sources), reversed(self._ends), strict=True):
+            for entry in self._reversed(source, end, selection, count - lines):
+                if selection.since is not None and entry.at < selection.since:
+                    return taken[::-1]
+                if not selection.takes(entry):
+                    continue
+                if entry.data.endswith(b"\n") or not taken:
+                    if lines >= count:
+                        return taken[::-1]
+                    lines += 1
+                taken.append(entry)
+        return taken[::-1]
+
+    @staticmethod
+    def _reversed(
+        source: Source, end: int | None, selection: Selection, count: int
+    ) -> Iterator[Entry]:
+        if end is not None:
+            for block in backward(source.file, end):
+                yield from reversed(parse_lines(block))
+            return
+        # A compressed segment is read forwards; no more of it is kept than can be wanted.
+        yield from reversed(_last_of(forward(source.file), selection, count))
 
 
-def backward(file: BinaryIO, end: int) -> Iterator[bytes]:
-    """Complete lines that end before the offset ``end`` (behind a newline), last first."""
-    rest = b""
-    at = max(end - 1, 0)
-    if end <= 0:
-        return
-    while at > 0:
-        size = min(_BLOCK, at)
-        at -= size
-        file.seek(at)
-        lines = (file.read(size) + rest).split(b"\n")
-        rest = lines.pop(0)
-        yield from reversed(lines)
-    yield rest
-
-
-def _lines_backward(source: _Source) -> Iterator[bytes]:
-    if source.end is None:
-        # A compressed segment is bounded by the rotation size and can only be read forwards.
-        yield from reversed(list(forward(source.file)))
-    else:
-        yield from backward(source.file, source.end)
-
-
-def _select(sources: list[_Source], selection: Selection) -> Iterator[Entry]:
-    if selection.tail is not None:
-        yield from reversed(_last(sources, selection, selection.tail))
-        return
-    for source in sources:
-        for line in forward(source.file, source.end):
-            entry = parse_line(line)
-            if entry is not None and selection.takes(entry):
-                yield entry
-
-
-def _last(sources: list[_Source], selection: Selection, count: int) -> list[Entry]:
-    """The last ``count`` lines, newest first; the pieces of a long line count as one."""
-    taken: list[Entry] = []
+def _last_of(blocks: Iterable[bytes], selection: Selection, count: int) -> list[Entry]:
+    kept: deque[list[Entry]] = deque()
     lines = 0
-    if count <= 0:
-        return taken
-    for source in reversed(sources):
-        for line in _lines_backward(source):
-            entry = parse_line(line)
-            if entry is None:
-                continue
-            if selection.since is not None and entry.at < selection.since:
-                return taken
-            if not selection.takes(entry):
-                continue
-            if not is_partial(line) or not taken:
-                if lines >= count:
-                    return taken
-                lines += 1
-            taken.append(entry)
-    return taken
+    for block in blocks:
+        entries = [each for each in parse_lines(block) if selection.takes(each)]
+        kept.append(entries)
+        lines += _ended(entries)
+        # One line more than wanted: the pieces before it belong to none of them.
+        while kept and lines - _ended(kept[0]) > count:
+            lines -= _ended(kept.popleft())
+    return [entry for entries in kept for entry in entries]
+
+
+def _ended(entries: list[Entry]) -> int:
+    return sum(entry.data.endswith(b"\n") for entry in entries)
 
 
 def read(log: Path, selection: Selection) -> Iterator[Entry]:
-    """The selected entries, oldest first. With ``tail`` only the end of the log is read."""
-    with ExitStack() as stack:
-        yield from _select(_open_all(log, stack), selection)
+    """The selected entries, oldest first."""
+    snapshot = Snapshot(log)
+    try:
+        for batch in snapshot.batches(selection):
+            yield from batch
+    finally:
+        snapshot.close()
 
 
-class Follower:
-    """Reads what is there, then what is appended, through rotations, without loss or repeat."""
-
-    def __init__(self, log: Path, selection: Selection) -> None:
-        self._log = log
-        self._selection = selection
-        self._file: BinaryIO | None = None
-        self._rest = b""
-
-    def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-    def history(self) -> Iterator[Entry]:
-        """What is there already; afterwards ``more`` goes on exactly behind it."""
-        with ExitStack() as stack:
-            sources = _open_all(self._log, stack)
-            newest = sources[-1] if sources else None
-            if newest is not None and not newest.compressed and newest.end is not None:
-                self._file = os.fdopen(os.dup(newest.file.fileno()), "rb", buffering=0)
-                end = newest.end
-                yield from _select(sources, self._selection)
-                # The copy shares its offset with what was read from: set it last.
-                self._file.seek(end)
-            else:
-                yield from _select(sources, self._selection)
-
-    def more(self) -> list[Entry]:
-        """What has been appended since; a bounded number at once; empty: nothing new."""
-        found: list[Entry] = []
-        while len(found) < _BATCH:
-            if self._file is None:
-                with suppress(OSError):
-                    self._file = _unbuffered(self._log)
-                if self._file is None:
-                    break
-            block = self._file.read(_BLOCK)
-            if not block:
-                if not self._next_segment():
-                    break
-                continue
-            lines = (self._rest + block).split(b"\n")
-            self._rest = lines.pop()
-            for line in lines:
-                entry = parse_line(line)
-                if entry is not None and self._selection.takes(entry):
-                    found.append(entry)
-        return found
-
-    def _next_segment(self) -> bool:
-        """At the end of the open file: whether there is more, here or in a newer segment."""
-        assert self._file is not None
-        ours = os.fstat(self._file.fileno())
-        try:
-            current = os.stat(self._log)
-        except OSError:
-            return False  # renamed away, and the monitor has not opened the new one yet
-        if (current.st_dev, current.st_ino) == (ours.st_dev, ours.st_ino):
-            if current.st_size < self._file.tell():
-                self._file.seek(0)  # truncated (cleared): begin anew
-                self._rest = b""
-                return current.st_size > 0
-            return False
-        # The monitor writes the new file: nothing more comes to this one. Read its last bytes.
-        if os.fstat(self._file.fileno()).st_size > self._file.tell():
-            return True
-        self._file.close()
-        self._file = None
-        self._rest = b""
-        with suppress(OSError):
-            self._file = _unbuffered(_after(self._log, ours))
-        return self._file is not None
+async def in_thread(work: Callable[[], T]) -> T:
+    """``work()`` in a thread; when cancelled, not before the thread has done with its files."""
+    running = asyncio.get_running_loop().run_in_executor(None, work)
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        raise
 
 
-def _unbuffered(path: Path) -> BinaryIO:
-    return cast(BinaryIO, open(path, "rb", buffering=0))
-
-
-def _after(log: Path, identity: os.stat_result) -> Path:
-    """The segment written after the one with this inode, else the current one."""
-    newer = log
-    for segment in reversed(segments(log)):
-        with suppress(OSError):
-            status = os.stat(segment.path)
-            if (status.st_dev, status.st_ino) == (identity.st_dev, identity.st_ino):
-                return newer
-        if not segment.compressed:
-            newer = segment.path
-    return log
+async def history(snapshot: Snapshot, selection: Selection) -> AsyncGenerator[list[Entry], None]:
+    """The batches of a snapshot, read in threads; closes it."""
+    batches = snapshot.batches(selection)
+    try:
+        while (batch := await in_thread(lambda: next(batches, None))) is not None:
+            if batch:
+                yield batch
+    finally:
+        snapshot.close()
 
 
 async def follow(
     log: Path, selection: Selection, ended: asyncio.Event
-) -> AsyncGenerator[Entry, None]:
-    """Entries as they come, until ``ended`` is set and everything has been read.
+) -> AsyncGenerator[list[Entry], None]:
+    """What is there, and what comes, until ``ended`` is set and everything has been read.
 
     Set ``ended`` when the monitor has ended (its log is complete then), or to stop. Ends by
-    itself when the time ``until`` has passed. Yields to the loop between batches.
+    itself when the time ``until`` has passed.
     """
     watch = DirectoryWatch(log.parent)
-    follower = Follower(log, selection)
     stop = spawn(ended.wait(), name="log-follow")
+    reader: Reader | None = None
     try:
-        for number, entry in enumerate(follower.history()):
-            yield entry
-            if number % _BATCH == _BATCH - 1:
-                await asyncio.sleep(0)
+        snapshot = await in_thread(lambda: Snapshot(log))
+        reader = Reader(log, await in_thread(snapshot.place))
+        async with aclosing(history(snapshot, selection)) as before:
+            async for batch in before:
+                await in_thread(reader.hold)
+                yield batch
         while True:
             over = ended.is_set()
             left = _left(selection)
-            entries = follower.more()
-            for entry in entries:
-                yield entry
-            if entries:
-                await asyncio.sleep(0)
-            elif over or left <= 0:
-                return
-            else:
+            entries = await in_thread(reader.read)
+            wanted = selection.filter(entries)
+            if wanted:
+                yield wanted
+            elif not entries:
+                if over or left <= 0:
+                    return
                 await watch.changed(left, stop)
     finally:
         stop.cancel()
-        follower.close()
+        if reader is not None:
+            reader.close()
         watch.close()
 
 

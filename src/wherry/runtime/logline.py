@@ -1,32 +1,62 @@
-"""One line of the log that the monitor writes: ``<time> stdout|stderr P|F <text>\\n``. Pure.
+"""Lines of the log that the monitor writes: ``<time> stdout|stderr P|F <text>\\n``. Pure.
 
 The format is the one of the Container Runtime Interface. A text longer than the monitor's buffer
 comes in pieces: ``P`` (partial) ones without newline, then an ``F`` (full) one that ends it.
+
+A full disk cuts a line short, and the next one that finds room follows in the same line of the
+file. A head inside the text whose time is later than the line's own shows it: what a container
+prints cannot know when the next line will be written.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import NamedTuple
 
 _TIME = re.compile(rb"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)$")
 _STREAMS = {b"stdout": 1, b"stderr": 2}
+_HEAD = re.compile(
+    rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d) std(?:out|err) [PF] "
+)
+_WIDTH = 35
+"""Bytes of a time as the monitor writes it, nanoseconds and zone included."""
+_KINDS = {
+    b" stdout F ": (1, b"\n"),
+    b" stdout P ": (1, b""),
+    b" stderr F ": (2, b"\n"),
+    b" stderr P ": (2, b""),
+}
+_TEXT = _WIDTH + 10
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One line, read."""
+class Entry(NamedTuple):
+    """One line, or a piece of one."""
 
     stream: int
     """1 stdout, 2 stderr."""
     data: bytes
-    """With its newline, unless partial."""
-    at: float
-    """Unix time, seconds."""
-    timestamp: str
-    """RFC 3339 in UTC with nine digits, as Docker prints it."""
+    """With its newline, unless it goes on in the stream's next entry."""
+    stamp: bytes
+    """The time as it stands in the log."""
+
+    @property
+    def at(self) -> float:
+        """Unix time, seconds."""
+        return time_of(self.stamp)[0]
+
+    @property
+    def timestamp(self) -> str:
+        """RFC 3339 in UTC with nine digits, as Docker prints it."""
+        return time_of(self.stamp)[1]
+
+
+_NEVER = (0.0, "0001-01-01T00:00:00.000000000Z")
+
+
+def time_of(stamp: bytes) -> tuple[float, str]:
+    return parse_time(stamp) or _NEVER
 
 
 def parse_time(raw: bytes) -> tuple[float, str] | None:
@@ -54,19 +84,58 @@ def _second(clock: bytes, zone: bytes) -> tuple[int, str] | None:
         return None
 
 
-def parse_line(line: bytes) -> Entry | None:
-    """``line`` without its newline; None for one that a crash or a full disk cut short."""
+def parse_lines(block: bytes) -> list[Entry]:
+    """The entries of whole lines; ``block`` is empty or ends with a newline."""
+    found: list[Entry] = []
+    add = found.append
+    kinds, make = _KINDS.get, tuple.__new__
+    lines = block.split(b"\n")
+    lines.pop()
+    for line in lines:
+        kind = kinds(line[_WIDTH:_TEXT])
+        text = line[_TEXT:]
+        if kind is None or line[10:11] != b"T" or b" std" in text:
+            found += parse_line(line)
+        else:
+            add(make(Entry, (kind[0], text + kind[1], line[:_WIDTH])))
+    return found
+
+
+def parse_line(line: bytes) -> list[Entry]:
+    """Entries of a line without its newline.
+
+    Usually one; none where a crash or a full disk cut it short in its head; several where lines
+    follow that were cut short.
+    """
+    found: list[Entry] = []
+    while line:
+        rest = b""
+        head = parts_of(line)
+        begin = len(line) - len(head[2]) if head is not None else 1
+        for match in _HEAD.finditer(line, begin):
+            later = parts_of(line[match.start() :])
+            if later is not None and (head is None or _after(later[1], head[1])):
+                line, rest = line[: match.start()], line[match.start() :]
+                break
+        if head is not None:
+            stream, stamp, _, whole = head
+            text = line[begin:]
+            found.append(Entry(stream, text + b"\n" if whole or rest else text, stamp))
+        line = rest
+    return found
+
+
+def _after(stamp: bytes, other: bytes) -> bool:
+    one, two = parse_time(stamp), parse_time(other)
+    return one is not None and two is not None and one[1] > two[1]
+
+
+def parts_of(line: bytes) -> tuple[int, bytes, bytes, bool] | None:
+    """Stream, time, text and whether it is a whole line; None for what is no line."""
     parts = line.split(b" ", 3)
     if len(parts) < 4:
         return None
-    stream, moment = _STREAMS.get(parts[1]), parse_time(parts[0])
-    if stream is None or moment is None or parts[2][:1] not in (b"P", b"F"):
+    stream = _STREAMS.get(parts[1])
+    if stream is None or parts[2][:1] not in (b"P", b"F") or parse_time(parts[0]) is None:
         return None
-    text = parts[3] if parts[2][:1] == b"P" else parts[3] + b"\n"
-    return Entry(stream, text, moment[0], moment[1])
-
-
-def is_partial(line: bytes) -> bool:
-    """Whether the line's text goes on in the next line of its stream."""
-    parts = line.split(b" ", 3)
-    return len(parts) >= 3 and parts[2][:1] == b"P"
+    return stream, parts[0], parts[3], parts[2][:1] == b"F"
