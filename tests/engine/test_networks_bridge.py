@@ -86,3 +86,29 @@ async def test_published_port_from_the_host_and_from_neighbours(daemon: Daemon) 
 def end(*containers: Container) -> None:
     for each in containers:
         each.end()
+
+
+async def test_links_are_open_where_containers_do_not_reach_each_other(tmp_path: Path) -> None:
+    settings = NetworkSettings(bip="10.90.0.1/24", icc=False)
+    daemon = await Daemon(tmp_path, settings).start()
+    try:
+        db = await run(daemon, request("db", ports={"7000/tcp": [], "7000/udp": []}))
+        other = await run(daemon, request("other"))
+        web = await run(daemon, request("web", links=[f"{db.id}:db"]))
+        echoes = [Echo(db.fd, 7000, "db"), Echo(db.fd, 7001, "shut"), Echo(web.fd, 7000, "web")]
+        address = db.network()["IPAddress"]
+        try:
+            assert web.inside(lambda: ask(address, 7000, timeout=10)).startswith("db ")
+            assert web.inside(lambda: ask(address, 7000, udp=True, timeout=10)).startswith("db ")
+            assert web.inside(lambda: ask(address, 7001, timeout=0.5)) == ""
+            assert other.inside(lambda: ask(address, 7000, timeout=0.5)) == ""
+            back = web.network()["IPAddress"]
+            assert db.inside(lambda: ask(back, 7000, timeout=0.5)) == ""
+            await daemon.service.relink(request("web"))
+            assert web.inside(lambda: ask(address, 7000, timeout=0.5)) == ""
+        finally:
+            for each in echoes:
+                each.close()
+            end(db, other, web)
+    finally:
+        await daemon.dismantle()

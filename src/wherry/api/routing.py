@@ -33,6 +33,7 @@ from wherry.wire.decode import decode
 
 T = TypeVar("T")
 _PARAMETER = re.compile(r"\{(\w+)(?::([^}]+))?\}")
+_LINK = re.compile(r"/containers/([^/]+)/([^/]+)((?:/.+)?)")
 _BODY_LIMIT = 64 << 20
 """Bytes of a JSON body; uploads are streamed and have no limit."""
 
@@ -209,12 +210,22 @@ class Router:
                     return methods[method], match.groupdict(), True
         return None, {}, known
 
+    def _linked(self, method: str, path: str) -> tuple[Route | None, dict[str, str]]:
+        """A container may be named by another's link to it, ``PARENT/ALIAS``."""
+        match = _LINK.fullmatch(path)
+        if match is None:
+            return None, {}
+        route, parameters, _ = self._find(method, f"/containers/{match[1]}\0{match[2]}{match[3]}")
+        return route, parameters | {"id": f"{match[1]}/{match[2]}"}
+
     def find(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
         """Raises ``NotFound`` "page not found" or ``MethodNotAllowed``."""
         route, parameters, known = self._find(method, path)
         if route is None and self._fallback is not None:
             route, parameters, also = self._fallback._find(method, path)
             known = known or also
+        if route is None and not known:
+            route, parameters = self._linked(method, path)
         if route is not None:
             return route, parameters
         if known:

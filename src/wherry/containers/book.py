@@ -105,6 +105,7 @@ class Book:
         live = self._lives.get(ref)
         if live is None:
             live = self._lives.get(self._names.get(ref.removeprefix("/"), ""))
+        live = live or self._linked(ref)
         if live is not None:
             return live
         found = [each for each in self._lives if each.startswith(ref)]
@@ -113,6 +114,12 @@ class Book:
         if not found:
             raise NotFound(f"No such container: {ref}")
         return self._lives[found[0]]
+
+    def _linked(self, ref: str) -> Live | None:
+        """A container by a name that another's link gave it, ``web/db``."""
+        parent, slash, alias = ref.removeprefix("/").partition("/")
+        holder = self._lives.get(self._names.get(parent, "")) if slash else None
+        return self._lives.get(holder.record.links.get(alias, "")) if holder else None
 
     def find(self, container_id: str) -> Live | None:
         """By full id."""

@@ -18,6 +18,7 @@ import msgspec
 from wherry.containers import defaults, hostfiles, merge, names
 from wherry.containers.book import Book
 from wherry.containers.facts import HostFacts
+from wherry.containers.links import Links
 from wherry.containers.ports import MountRequest, Networking, Volumes
 from wherry.containers.record import ImageUse, Record, network_request
 from wherry.containers.storage import storage_error
@@ -42,6 +43,7 @@ class Creator:
         volumes: Volumes,
         facts: HostFacts,
         check: Check,
+        links: Links,
     ) -> None:
         self._book = book
         self._paths = paths
@@ -50,6 +52,7 @@ class Creator:
         self._volumes = volumes
         self._facts = facts
         self._check = check
+        self._links = links
 
     async def create(
         self, name: str | None, request: CreateRequest, platform: str | None
@@ -98,7 +101,7 @@ class Creator:
         if config.mac_address:
             check_mac(config.mac_address)
         warnings += self._check(config, filled)
-        return filled, warnings
+        return self._links.register(filled), warnings
 
     def _with_peers(self, host: HostConfig) -> HostConfig:
         """The containers whose namespaces are joined must be there; a network's goes by its id,

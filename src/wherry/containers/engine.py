@@ -13,6 +13,7 @@ from wherry.containers.create import Creator
 from wherry.containers.exec import Execs
 from wherry.containers.facts import HostFacts
 from wherry.containers.health import HealthChecks
+from wherry.containers.links import Links
 from wherry.containers.logs import Logs, attributes
 from wherry.containers.look import Looker
 from wherry.containers.names import validate
@@ -77,8 +78,11 @@ class ContainerEngine:
         self._networking = networking
         book = self._book = Book(ContainerTable(database), events)
         self._sessions = Sessions(book, paths, runtime)
+        self._links = Links(book, paths, networking)
         self._supervisor = Supervisor(book, paths, runtime, networking, volumes)
-        self._creator = Creator(book, paths, images, networking, volumes, facts, specs.check)
+        self._creator = Creator(
+            book, paths, images, networking, volumes, facts, specs.check, self._links
+        )
         self._starter = Starter(
             book,
             paths,
@@ -90,17 +94,18 @@ class ContainerEngine:
             specs,
             facts,
             self._supervisor.watch,
+            self._links,
         )
         self._stopper = Stopper(book, runtime, self._supervisor)
         self._remover = Remover(
             book, paths, runtime, networking, volumes, self._sessions, self._stopper
         )
-        self._execs = Execs(book, paths, runtime, specs)
+        self._execs = Execs(book, paths, runtime, specs, self._links)
         self._rotator = Rotator(book, paths, runtime)
         self._logs = Logs(paths, self._rotator)
         self._archiver = Archiver(paths, images, private)
         self._stats = Stats(book, specs.cgroup_path, facts.memory_total)
-        self._looker = Looker(book, paths, images, runtime, networking)
+        self._looker = Looker(book, paths, images, runtime, networking, self._links)
         self._supervisor.bind(self._again, self._starter.start, self._gone)
         self._remover.on_remove.append(self._execs.forget)
         self._health = HealthChecks(book, paths, runtime, specs, self._unhealthy)
@@ -234,7 +239,11 @@ class ContainerEngine:
     async def remove(
         self, ref: str, *, force: bool = False, volumes: bool = False, link: bool = False
     ) -> None:
-        await self._remover.remove(self._book.get(ref), force=force, volumes=volumes, link=link)
+        live = self._book.get(ref)
+        if link:
+            await self._links.remove(ref)
+            return
+        await self._remover.remove(live, force=force, volumes=volumes)
 
     def summaries(
         self,
@@ -255,6 +264,7 @@ class ContainerEngine:
             execs=sorted(live.execs),
             facts=self._facts,
             lower=self._looker.lower(live.record),
+            links=self._links.shown(live.record),
             size=self._looker.sizes(live) if size else None,
         )
 

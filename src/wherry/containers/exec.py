@@ -18,6 +18,7 @@ from typing import Any
 
 from wherry.containers.attach import StdioSession
 from wherry.containers.book import Book, Live
+from wherry.containers.links import Links
 from wherry.containers.service import ExecRequest
 from wherry.containers.specs import Specs
 from wherry.containers.transitions import Status
@@ -58,12 +59,14 @@ class Execs:
         paths: Paths,
         runtime: Runtime,
         specs: Specs,
+        links: Links,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._book = book
         self._paths = paths
         self._runtime = runtime
         self._specs = specs
+        self._links = links
         self._clock = clock
         self._execs: dict[str, ExecState] = {}
 
@@ -205,7 +208,8 @@ class Execs:
         if running is None:
             raise Conflict(f"container {live.id} is not running")
         request = state.request
-        process = self._specs.exec_process(live.record, request, Path(f"/proc/{running.pid}/root"))
+        equipped = self._links.equip(live.record, strict=False)
+        process = self._specs.exec_process(equipped, request, Path(f"/proc/{running.pid}/root"))
         launch = ExecLaunch(
             exec_id=state.id,
             container_id=live.id,

@@ -32,6 +32,18 @@ def hosts_text(
     return "\n".join(lines) + "\n"
 
 
+def readdressed(text: str, names: Sequence[str], addresses: Sequence[str]) -> str:
+    """``text`` with other addresses (or none) for the lines that give just these names."""
+    lines: list[str] = []
+    new = [f"{address}\t{' '.join(names)}" for address in addresses]
+    for line in text.splitlines():
+        if line.split()[1:] == list(names):
+            lines, new = [*lines, *new], []
+        else:
+            lines.append(line)
+    return "\n".join(lines) + "\n"
+
+
 def parse_extra_hosts(entries: Sequence[str], host_gateway: str = "") -> list[tuple[str, str]]:
     """``name:address`` or ``name=address`` -> (name, address); ``host-gateway`` is replaced.
 

@@ -211,6 +211,7 @@ def render(
     execs: list[str],
     facts: HostFacts,
     lower: list[str],
+    links: list[str] | None = None,
     size: tuple[int, int] | None = None,
 ) -> dict[str, Any]:
     """The whole answer. ``size``: (SizeRw, SizeRootFs) bytes."""
@@ -237,7 +238,7 @@ def render(
         "ProcessLabel": "",
         "AppArmorProfile": "",
         "ExecIDs": sorted(execs) or None,
-        "HostConfig": render_host_config(host),
+        "HostConfig": {**render_host_config(host), "Links": links},
         "GraphDriver": {
             "Name": facts.storage_driver,
             "Data": {

@@ -81,14 +81,15 @@ def summary(
     image: str,
     networks: Mapping[str, Any],
     now_ns: int,
+    names: Sequence[str] = (),
     size: tuple[int, int] | None = None,
 ) -> dict[str, Any]:
-    """One row. ``image``: the name to show."""
+    """One row. ``image``: the name to show; ``names``: further ones, by which others link it."""
     settings = network_settings(record, networks)
     running = counts_as_running(record.status)
     row: dict[str, Any] = {
         "Id": record.id,
-        "Names": ["/" + record.name],
+        "Names": ["/" + record.name, *names],
         "Image": image,
         "ImageID": record.image.id,
         "Command": command_text(record.argv),

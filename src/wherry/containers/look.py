@@ -13,6 +13,7 @@ from wherry.containers import listing
 from wherry.containers.book import Book, Live
 from wherry.containers.inspect import render_config
 from wherry.containers.layers import lower_dirs
+from wherry.containers.links import Links
 from wherry.containers.listing import Query
 from wherry.containers.ports import Networking
 from wherry.containers.record import Record
@@ -36,12 +37,14 @@ class Looker:
         images: Images,
         runtime: Runtime,
         networking: Networking,
+        links: Links,
     ) -> None:
         self._book = book
         self._paths = paths
         self._images = images
         self._runtime = runtime
         self._networking = networking
+        self._links = links
 
     def lower(self, record: Record) -> list[str]:
         """Layer directories, topmost first; [] when the image's layers are gone."""
@@ -68,6 +71,7 @@ class Looker:
         stopped_too = every or limit is not None or query.shows_stopped
         lives = sorted(self._book, key=lambda live: live.record.created_ns, reverse=True)
         names: dict[str, str] = {}
+        linked = self._links.names()
         now = time.time_ns()
         rows: list[dict[str, Any]] = []
         for live in lives:
@@ -84,6 +88,7 @@ class Looker:
                     image=self._shown(record, names),
                     networks=self._networking.settings(record.id),
                     now_ns=now,
+                    names=linked.get(record.id, ()),
                     size=self.sizes(live) if size else None,
                 )
             )

@@ -52,6 +52,9 @@ class PlainNetworking:
     async def change_ports(self, request: NetworkRequest) -> None:
         return None
 
+    async def relink(self, request: NetworkRequest) -> None:
+        return None
+
     async def detach(self, container_id: str) -> None:
         return None
 

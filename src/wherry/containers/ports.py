@@ -53,6 +53,9 @@ class Networking(Protocol):
         not touched. Where the container does not run, they are only checked.
         """
 
+    async def relink(self, request: NetworkRequest) -> None:
+        """``request.host_config.links`` have changed."""
+
     async def detach(self, container_id: str) -> None:
         """After exit. Idempotent; never raises for what is gone already."""
 

@@ -119,6 +119,14 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         return as_list(self.config.entrypoint) + as_list(self.config.cmd)
 
     @property
+    def links(self) -> dict[str, str]:
+        """Alias -> id of the other container; those of the default bridge network only."""
+        if not has_links(self.host_config):
+            return {}
+        pairs = (each.partition(":") for each in self.host_config.links or ())
+        return {alias: child_id for child_id, _, alias in pairs}
+
+    @property
     def labels(self) -> dict[str, str]:
         return self.config.labels or {}
 
@@ -128,6 +136,11 @@ def as_list(value: list[str] | str | None) -> list[str]:
     if value is None:
         return []
     return [value] if isinstance(value, str) else value
+
+
+def has_links(host: HostConfig) -> bool:
+    """Whether ``host.links`` are links of the default bridge network (``containers.links``)."""
+    return bool(host.links) and (host.network_mode or "default") in ("default", "bridge")
 
 
 def network_request(record: Record) -> NetworkRequest:

@@ -46,10 +46,8 @@ class Remover:
         self._sweeps: set[asyncio.Task[None]] = set()
         self.on_remove: list[Callable[[Live], None]] = []
 
-    async def remove(self, live: Live, *, force: bool, volumes: bool, link: bool = False) -> None:
+    async def remove(self, live: Live, *, force: bool, volumes: bool) -> None:
         """See ``containers.service.Containers.remove``."""
-        if link:
-            raise Conflict("Conflict, cannot remove the default link name of the container")
         if live.record.status is Status.REMOVING:
             raise Conflict(f"removal of container {live.record.name} is already in progress")
         async with live.lock:

@@ -22,6 +22,7 @@ from wherry.containers.attach import Sessions
 from wherry.containers.book import Book, Live
 from wherry.containers.facts import HostFacts
 from wherry.containers.layers import lower_dirs, user_of
+from wherry.containers.links import Links
 from wherry.containers.ports import (
     NetworkAttachment,
     Networking,
@@ -68,6 +69,7 @@ class Starter:
         specs: Specs,
         facts: HostFacts,
         watch: Callable[[Live], None],
+        links: Links,
     ) -> None:
         self._book = book
         self._paths = paths
@@ -79,6 +81,7 @@ class Starter:
         self._specs = specs
         self._facts = facts
         self._watch = watch
+        self._links = links
 
     async def start(self, live: Live, *, again: bool = False) -> None:
         """Start under the container's lock. ``again``: by restart policy.
@@ -100,6 +103,7 @@ class Starter:
             await self._undo(live)
             self._failed(live, error)
             raise
+        self._links.moved(live)
         self._watch(live)
 
     def _started(self, live: Live, running: Running, begun: int, *, again: bool) -> None:
@@ -158,6 +162,7 @@ class Starter:
         place = self._paths.container(record.id)
         host = record.host_config
         peers = self._peers(record)
+        equipped = self._links.equip(record)
         attachment = await self._attach(record, peers)
         lower = lower_dirs(self._paths, self._images, record)
         mounts = await self._volumes.prepare(
@@ -170,7 +175,7 @@ class Starter:
         shared = self._shared_memory(record, peers)
         spec = self._specs.build(
             SpecInputs(
-                record=record,
+                record=equipped,
                 rootfs=place.rootfs,
                 lower=lower,
                 upper=place.upper,
@@ -288,7 +293,8 @@ class Starter:
             text = _read(HOST_HOSTS)
             text += "".join(f"{address}\t{each}\n" for each, address in extra)
         else:
-            text = hostfiles.hosts_text(extra, attachment.hosts)
+            linked = self._links.lines(record)
+            text = hostfiles.hosts_text(extra, [*linked, *attachment.hosts])
         hostfiles.write(place.hosts, text)
         domain = config.domainname or ""
         hostfiles.write(place.hostname, f"{name}.{domain}\n" if domain else f"{name}\n")

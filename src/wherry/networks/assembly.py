@@ -229,6 +229,7 @@ class Networks:
                 await self.service.detach(container_id)
             elif self._book.endpoints.get(container_id):
                 self._take_over(sandbox, pid)
+        await self.service.open_links()
         await self.firewall.sync()
         await self._adopt_ports()
         await self._put_back()

@@ -102,6 +102,13 @@ def allow_loopback(device: str) -> None:
     netns.write_sysctl(f"ipv4/conf/{device}/route_localnet", "1")
 
 
+def answer_for_neighbours(device: str) -> None:
+    """Containers on isolated ports reach those that they may through the host, which answers
+    their ARP for each other; what passes is the firewall's matter."""
+    netns.write_sysctl(f"ipv4/conf/{device}/proxy_arp_pvlan", "1")
+    netns.write_sysctl(f"ipv4/neigh/{device}/proxy_delay", "0")
+
+
 def enable_forwarding(*, ipv6: bool) -> None:
     """Let the host route: containers' packets pass through it."""
     families = ("ipv4/ip_forward", "ipv6/conf/all/forwarding") if ipv6 else ("ipv4/ip_forward",)

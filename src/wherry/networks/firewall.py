@@ -14,7 +14,7 @@ from wherry.errors import WherryError
 from wherry.linux import nft
 from wherry.linux.tasks import spawn
 from wherry.networks import ruleset
-from wherry.networks.ruleset import BridgeRules, Published
+from wherry.networks.ruleset import BridgeRules, Linked, Published
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -39,6 +39,7 @@ class Firewall:
         self._host_rules = host_rules
         self._bridges: dict[str, BridgeRules] = {}
         self._published: dict[str, list[Published]] = {}
+        self._linked: set[Linked] = set()
         self._applied: ruleset.Elements | None = None
         self._lock = asyncio.Lock()
         self._nft = nft.Nftables()
@@ -63,6 +64,10 @@ class Firewall:
             self._published[container_id] = entries
         else:
             self._published.pop(container_id, None)
+
+    def set_linked(self, rows: set[Linked]) -> None:
+        """Ports that links open from now on, see ``linking``."""
+        self._linked = rows
 
     async def sync(self) -> None:
         """Bring the kernel to what is wanted. Raises ``Internal`` with nft's words."""
@@ -113,7 +118,7 @@ class Firewall:
 
     def _wanted(self) -> ruleset.Elements:
         published = [each for entries in self._published.values() for each in entries]
-        return ruleset.elements(self._bridges.values(), published)
+        return ruleset.elements(self._bridges.values(), published, self._linked)
 
     async def _apply(self, script: str, wanted: ruleset.Elements) -> None:
         await self._quietly(lambda: self._nft.run(script))

@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from wherry.errors import Invalid
 from wherry.networks.book import Book
 from wherry.networks.names import View
 from wherry.networks.settings import NetworkSettings
-from wherry.networks.values import Endpoint, Network, Sandbox
+from wherry.networks.values import Endpoint, Sandbox
 from wherry.networks.wiring import RESOLVER
 from wherry.wire.attachment import NetworkRequest
 
@@ -58,38 +57,16 @@ def resolving(request: NetworkRequest, daemon: NetworkSettings, named: bool) -> 
 
 
 def host_lines(
-    book: Book,
     request: NetworkRequest,
     endpoints: Sequence[Endpoint],
-    networks: Sequence[Network],
 ) -> Lines:
-    """The container's own addresses and, in the default bridge network, its links."""
+    """The container's own addresses."""
     names = [request.hostname]
     if request.domainname:
         names.insert(0, f"{request.hostname}.{request.domainname}")
     lines: Lines = []
-    if any(each.default_bridge for each in networks):
-        lines += _link_lines(book, request.host_config.links or ())
     for endpoint in endpoints:
         for address in (endpoint.ipv4, endpoint.ipv6):
             if address and request.hostname:
                 lines.append((address, names))
-    return lines
-
-
-def _link_lines(book: Book, links: Sequence[str]) -> Lines:
-    """``--link`` in the default bridge network: /etc/hosts is all there is."""
-    lines: Lines = []
-    for link in links:
-        ref, _, alias = link.partition(":")
-        other = book.sandbox(ref)
-        alias = alias.rpartition("/")[2] or other.name
-        short = other.container_id[:12]
-        names = list(dict.fromkeys(each for each in (alias, short, other.name) if each))
-        found = book.endpoints.get(other.container_id, ())
-        if not found:
-            raise Invalid(f"Cannot link to a non running container: /{other.name} AS {alias}")
-        for endpoint in found:
-            if book.networks[endpoint.network_id].default_bridge:
-                lines += [(text, names) for text in (endpoint.ipv4, endpoint.ipv6) if text]
     return lines

@@ -20,6 +20,9 @@ USUAL_ROOT = "/var/lib/wherry"
 Elements = Mapping[str, Mapping[str, str]]
 """Set or map name -> element's key -> value of the map, "" in a set."""
 
+Linked = tuple[str, str, str, int]
+"""Address of a container that links another, that one's, protocol, port."""
+
 _ANY = {4: "0.0.0.0/0", 6: "::/0"}
 
 _DNAT = "inet_proto . inet_service"
@@ -30,6 +33,7 @@ _SETS = {
     "quiet": "type ifname",
     "open4": "type ifname",
     "open6": "type ifname",
+    "linked": f"type ipv4_addr . ipv4_addr . {_DNAT}",
     "masquerade4": "type ipv4_addr; flags interval",
     "masquerade6": "type ipv6_addr; flags interval",
     "hairpin4": "type ipv4_addr . ipv4_addr; flags interval",
@@ -90,7 +94,12 @@ _CHAINS = {
     ),
     "same_network": (
         "",
-        ("ct status dnat accept", "iifname @quiet drop", "accept"),
+        (
+            "ct status dnat accept",
+            "ip saddr . ip daddr . meta l4proto . th dport @linked accept",
+            "iifname @quiet drop",
+            "accept",
+        ),
     ),
     "forward": (
         "type filter hook forward priority filter; policy accept;",
@@ -144,7 +153,9 @@ def table_name(data_root: str) -> str:
 
 
 def elements(
-    bridges: Iterable[BridgeRules], published: Iterable[Published]
+    bridges: Iterable[BridgeRules],
+    published: Iterable[Published],
+    linked: Iterable[Linked] = (),
 ) -> dict[str, dict[str, str]]:
     """The contents of every set and map."""
     found: dict[str, dict[str, str]] = {name: {} for name in (*_SETS, *_MAPS)}
@@ -165,6 +176,8 @@ def elements(
             found[f"hairpin{family}"][f"{subnet} . {subnet}"] = ""
     for each in published:
         _publish(found, each)
+    for parent, child, protocol, port in linked:
+        found["linked"][f"{parent} . {child} . {protocol} . {port}"] = ""
     return found
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from wherry.errors import Invalid, NotFound, WherryError
-from wherry.networks import bridges, naming, planning, portspec, render, wiring
+from wherry.networks import bridges, linking, naming, planning, portspec, render, wiring
 from wherry.networks.book import Book, Events
 from wherry.networks.drivers import Driver, Sweeper
 from wherry.networks.firewall import Firewall
@@ -27,7 +27,7 @@ from wherry.networks.names import Names
 from wherry.networks.publishing import Publisher
 from wherry.networks.settings import NetworkSettings
 from wherry.networks.spaces import Spaces
-from wherry.networks.values import Endpoint, Membership, Network, PortMap, Sandbox
+from wherry.networks.values import ICC, Endpoint, Membership, Network, PortMap, Sandbox
 from wherry.networks.wiring import Interface, Namespace
 from wherry.wire.attachment import NetworkAttachment, NetworkRequest
 from wherry.wire.container import HostConfig, NetworkingConfig
@@ -106,7 +106,7 @@ class NetworkService:
                 mode=request.host_config.network_mode or "default",
                 hostname=request.hostname,
                 memberships=planning.memberships(request),
-                links=list(request.host_config.links or ()),
+                links=_links(request),
                 servers=list(request.host_config.dns or self.settings_of_daemon.dns),
             )
         )
@@ -176,13 +176,14 @@ class NetworkService:
             await self.names.put(
                 sandbox.container_id, naming.view(self.book, sandbox), space.sockets
             )
+        await self.open_links()
         self._remember(sandbox, space)
         for network in networks:
             self.tell("connect", network, sandbox.container_id)
         return NetworkAttachment(
             namespace=self.spaces.path(sandbox.container_id),
             settings=self.settings(sandbox.container_id),
-            hosts=naming.host_lines(self.book, request, endpoints, networks),
+            hosts=naming.host_lines(request, endpoints),
             **naming.resolving(request, self.settings_of_daemon, named),
         )
 
@@ -278,6 +279,24 @@ class NetworkService:
             if self._has_interfaces(sandbox):
                 await self.publisher.change(request, sandbox)
 
+    async def relink(self, request: NetworkRequest) -> None:
+        """See ``Networking``."""
+        sandbox = self.book.sandboxes.get(request.container_id)
+        if sandbox is not None:
+            self.book.put_sandbox(msgspec.structs.replace(sandbox, links=_links(request)))
+            await self.open_links()
+
+    async def open_links(self) -> None:
+        """Where containers of the default network do not reach each other, links are open."""
+        bridge = self.book.named("bridge")
+        if bridge is None or bridge.flag(ICC, True):
+            return
+        rows = linking.rows(self.book, bridge)
+        if rows:
+            bridges.answer_for_neighbours(bridge.device)
+        self.firewall.set_linked(rows)
+        await self.firewall.sync()
+
     # After exit
 
     async def detach(self, container_id: str) -> None:
@@ -313,9 +332,14 @@ class NetworkService:
                 resolver=False,
             ),
         )
-        links = [each.host_interface for each in gone if each.host_interface]
-        if links:
-            self.sweeper.later(links)
+        if gone:
+            try:
+                await self.open_links()
+            except (WherryError, OSError) as error:
+                _log.error("links of the default network: %s", error)
+        interfaces = [each.host_interface for each in gone if each.host_interface]
+        if interfaces:
+            self.sweeper.later(interfaces)
         for each in gone:
             network = self.book.networks.get(each.network_id)
             if network is not None:
@@ -405,3 +429,8 @@ class NetworkService:
             except WherryError:
                 continue
         return None
+
+
+def _links(request: NetworkRequest) -> list[str]:
+    mode = planning.network_of_mode(request.host_config.network_mode or "default")
+    return list(request.host_config.links or ()) if mode == "bridge" else []

@@ -150,7 +150,7 @@ class Sandbox(msgspec.Struct, frozen=True, omit_defaults=True):
     hostname: str = ""
     memberships: list[Membership] = []
     links: list[str] = []
-    """``name-or-id:alias`` of ``HostConfig.Links``."""
+    """``ID:alias`` of links in the default bridge network."""
     running: bool = False
     namespace: int = 0
     """Inode of the network namespace; 0 while it does not run."""
