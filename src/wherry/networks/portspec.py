@@ -164,4 +164,7 @@ def render(
             rows = ports.get(key) or []
             rows.append({"HostIp": each.host_ip, "HostPort": str(each.first + step)})
             ports[key] = rows
+    for shown in ports.values():
+        # Docker's order: the higher host port first, then IPv4.
+        (shown or []).sort(key=lambda row: (-int(row["HostPort"]), ":" in row["HostIp"]))
     return ports
