@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,23 @@ class Engine:
     def crash_and_start(self) -> None:
         self.kill()
         self.start()
+
+    def reboot(self) -> None:
+        """As the machine going down: no process, mount or run directory is left; not started."""
+        rows = self.containers()
+        states = [self.inspect(row["Id"])["State"] for row in rows]
+        self.kill()
+        end_all(self.root)
+        for state in states:
+            if state["Pid"]:
+                with suppress(ProcessLookupError):
+                    os.kill(state["Pid"], signal.SIGKILL)
+        for point in mounts_below(self.root):
+            subprocess.run(["umount", "-l", point], check=False)
+        for folder in cgroups_of(self.seen):
+            with suppress(OSError):
+                eventually(partial(_removed, folder), seconds=30)
+        shutil.rmtree(self.root / "run")
 
     def client(self, timeout: float = 60.0, api: str = API) -> Client:
         return Client(self.socket, timeout=timeout, api=api)
@@ -323,6 +341,17 @@ def cgroups_of(ids: set[str]) -> list[str]:
         if folder.count("/") > 6:
             names.clear()
     return found
+
+
+def _removed(cgroup: str) -> bool:
+    """Remove an empty cgroup; False while it still has a process."""
+    try:
+        Path(cgroup).rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def _command_line(pid: int) -> str:

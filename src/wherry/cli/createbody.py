@@ -151,6 +151,8 @@ def _host(options: Options) -> Body:
     }
     if masked is not None:
         host["MaskedPaths"], host["ReadonlyPaths"] = masked, readonly
+    if options.many("depends-on"):
+        host["DependsOn"] = options.many("depends-on")
     if options.changed("init"):
         host["Init"] = options.on("init")
     return host

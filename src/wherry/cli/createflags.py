@@ -51,6 +51,12 @@ BASIC: tuple[Flag, ...] = (
     switch("tty", "Allocate a pseudo-TTY", short="t"),
     text("user", "Username or UID (format: <name|uid>[:<group|gid>])", short="u"),
     text("workdir", "Working directory inside the container", short="w"),
+    many(
+        "depends-on",
+        "Start another container first, and wait until it is started (the default), healthy or "
+        "completed (format: <name>[:condition])",
+        complete="containers",
+    ),
     switch("disable-content-trust", "Skip image verification", default=True, hidden=True),
 )
 

@@ -3,7 +3,7 @@
 ``Live`` is one container: its current ``Record`` and what only this process knows (lock, tasks,
 waiters). ``Book.commit`` is the one way to change a record: a new value is written to the
 database first, and only then seen by others, so that a failed write or an illegal event changes
-nothing. Everything here runs in the event loop's thread and never awaits.
+nothing. Everything here runs in the event loop's thread; only ``change`` awaits.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ class Live:
         """A restart is under way: the end between is no reason for auto-removal."""
         self.backoff = 0.0
         """Seconds before the last restart."""
-        self.restarts = 0
-        """Restarts in a row, for on-failure:N."""
         self.next_exit: list[asyncio.Future[tuple[int, str]]] = []
         self.next_stop: list[asyncio.Future[tuple[int, str]]] = []
         self.removal: list[asyncio.Future[tuple[int, str]]] = []
         self.execs: set[str] = set()
+        self.watchers: set[asyncio.Event] = set()
+        """Told of every change of the record, and of its end."""
 
     @property
     def id(self) -> str:
@@ -152,11 +152,13 @@ class Book:
         record: Record = msgspec.structs.replace(live.record, **changes)
         self._table.update(Row(record.id, record.name, record.created_ns, encode(record)))
         live.record = record
+        _tell(live)
         return record
 
     def keep(self, live: Live, state: State) -> None:
         """Change the state in memory alone, where the database cannot be written."""
         live.record = msgspec.structs.replace(live.record, state=state)
+        _tell(live)
 
     def step(self, live: Live, event: Event, **state: Any) -> Record:
         """Apply ``event`` and fields of ``State``. Raises ``IllegalEvent`` and changes nothing."""
@@ -173,6 +175,19 @@ class Book:
         self._table.delete(live.id)
         self._lives.pop(live.id, None)
         self.unreserve(live.record.name, live.id)
+        _tell(live)
+
+    async def change(self, *lives: Live) -> None:
+        """Until the record of one of them changes, or it is dropped. The caller has just looked:
+        nothing is missed that happens after the call."""
+        event = asyncio.Event()
+        for live in lives:
+            live.watchers.add(event)
+        try:
+            await event.wait()
+        finally:
+            for live in lives:
+                live.watchers.discard(event)
 
     def publish(self, record: Record, action: str, **attributes: str) -> None:
         """An event with Docker's attributes: labels, image and name, and those given."""
@@ -187,3 +202,8 @@ class Book:
                 **attributes,
             },
         )
+
+
+def _tell(live: Live) -> None:
+    for event in live.watchers:
+        event.set()

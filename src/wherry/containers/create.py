@@ -11,7 +11,7 @@ import secrets
 import shutil
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -53,6 +53,8 @@ class Creator:
         self._facts = facts
         self._check = check
         self._links = links
+        self.on_check: list[Callable[[str, HostConfig, Mapping[str, str]], None]] = []
+        """Further checks of name, host configuration and labels; they raise ``Invalid``."""
 
     async def create(
         self, name: str | None, request: CreateRequest, platform: str | None
@@ -70,6 +72,8 @@ class Creator:
             container_id = secrets.token_hex(32)
         config = _named(config, host, container_id, self._facts.hostname, self._peer_hostname)
         bare = wanted or names.generate(self._book.names)
+        for each in self.on_check:
+            each(bare, host, config.labels or {})
         self._book.reserve(bare, container_id)
         try:
             more = await self._make(container_id, bare, config, host, request, image)

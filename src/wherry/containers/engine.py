@@ -10,6 +10,7 @@ from wherry.containers.archive import Archiver
 from wherry.containers.attach import Sessions
 from wherry.containers.book import Book, Live
 from wherry.containers.create import Creator
+from wherry.containers.depends import Dependencies
 from wherry.containers.exec import Execs
 from wherry.containers.facts import HostFacts
 from wherry.containers.health import HealthChecks
@@ -31,7 +32,7 @@ from wherry.containers.service import (
     Session,
 )
 from wherry.containers.specs import Specs
-from wherry.containers.start import Starter
+from wherry.containers.start import Starter, refuse
 from wherry.containers.stats import Stats
 from wherry.containers.stop import Stopper
 from wherry.containers.transitions import Status, counts_as_running, has_process
@@ -106,7 +107,11 @@ class ContainerEngine:
         self._archiver = Archiver(paths, images, private)
         self._stats = Stats(book, specs.cgroup_path, facts.memory_total)
         self._looker = Looker(book, paths, images, runtime, networking, self._links)
-        self._supervisor.bind(self._again, self._starter.start, self._gone)
+        self._dependencies = Dependencies(book, lambda live: self.start(live.id))
+        self._creator.on_check.append(self._dependencies.check)
+        self._supervisor.bind(
+            self._again, self._starter.start, self._gone, self._dependencies.ready
+        )
         self._remover.on_remove.append(self._execs.forget)
         self._health = HealthChecks(book, paths, runtime, specs, self._unhealthy)
         self._updater = Updater(
@@ -120,6 +125,7 @@ class ContainerEngine:
             facts,
             self._health,
             live_mounts or LiveMounts(private),
+            self._dependencies,
         )
         self._reconciler = Reconciler(
             book,
@@ -168,6 +174,8 @@ class ContainerEngine:
 
     async def start(self, ref: str, detach_keys: str | None = None) -> None:
         live = self._book.get(ref)
+        refuse(live.record)
+        await self._ready(live)
         async with live.lock:
             if live.record.status is Status.RESTARTING:
                 self._supervisor.halt(live)
@@ -180,6 +188,15 @@ class ContainerEngine:
                     spawn(self._gone(live), name=f"auto-remove {live.id[:12]}")
                 raise
 
+    async def _ready(self, live: Live) -> None:
+        """What it depends on comes first; no lock is held meanwhile."""
+        try:
+            await self._dependencies.ready(live)
+        except WherryError:
+            if live.record.host_config.auto_remove and live.record.status is Status.CREATED:
+                spawn(self._gone(live), name=f"auto-remove {live.id[:12]}")
+            raise
+
     async def stop(self, ref: str, timeout: int | None = None, signal: str | None = None) -> None:
         await self._stopper.stop(self._book.get(ref), timeout, signal)
 
@@ -189,6 +206,7 @@ class ContainerEngine:
         live = self._book.get(ref)
         if live.record.status in (Status.REMOVING, Status.DEAD):
             raise Conflict("container is marked for removal and cannot be started")
+        await self._dependencies.ready(live)
         live.keep = True
         try:
             try:

@@ -25,7 +25,7 @@ _TEXT_NULL = (
 )
 _NULL = frozenset(_TEXT_NULL.split())
 """Fields of ``HostConfig`` that Docker shows as null when nothing was asked."""
-_TEXT_OMIT = "annotations storage_opt tmpfs sysctls mounts init kernel_memory"
+_TEXT_OMIT = "annotations storage_opt tmpfs sysctls mounts init kernel_memory depends_on"
 _OMIT = frozenset(_TEXT_OMIT.split())
 """Fields that are left out when empty."""
 _TEXT_BOOLS = "auto_remove privileged publish_all_ports readonly_rootfs"

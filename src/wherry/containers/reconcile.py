@@ -67,6 +67,7 @@ class Reconciler:
                     _log.exception("container %s: reconcile failed", live.id)
 
         await asyncio.gather(*(one(live) for live in self._book))
+        self._supervisor.settled.set()
 
     async def _networks(self) -> Collection[str]:
         """Give the networks what runs, before anything is started or removed; its ids."""
@@ -116,7 +117,7 @@ class Reconciler:
             await self._adopt(live)
         elif status is Status.RESTARTING:
             await self._end_run(live)
-            self._supervisor.schedule(live)
+            self._supervisor.schedule(live, at_boot=True)
         else:
             await self._rest(live)
 
@@ -169,7 +170,6 @@ class Reconciler:
             record,
             code=record.state.exit_code,
             asked=record.stopped_by_user,
-            restarts=0,
             at_boot=True,
         ):
             self._supervisor.boot(live)

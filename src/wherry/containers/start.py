@@ -127,7 +127,7 @@ class Starter:
             changes: dict[str, Any] = {"restart_count": record.restart_count + 1}
         else:
             changes = {"restart_count": 0, "stopped_by_user": False}
-            live.restarts, live.backoff = 0, 0.0
+            live.backoff = 0.0
         live.running = running
         self._book.commit(live, state=state, **changes)
         self._book.publish(live.record, "start")

@@ -11,6 +11,8 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
+import msgspec
+
 from wherry.containers.book import Book, Live
 from wherry.containers.ports import Networking, Volumes
 from wherry.containers.record import Record
@@ -28,12 +30,11 @@ STEADY = 10.0
 """Seconds of running after which the next delay is the first one again."""
 
 
-def restart_due(
-    record: Record, *, code: int, asked: bool, restarts: int, at_boot: bool = False
-) -> bool:
+def restart_due(record: Record, *, code: int, asked: bool, at_boot: bool = False) -> bool:
     """Whether the policy wants another start after an end with ``code``.
 
-    ``asked``: the user ended it; at the daemon's start that only matters to unless-stopped.
+    ``asked``: the user ended it; at the daemon's start ``always`` starts it all the same. N of
+    ``on-failure:N`` counts the restarts since a user's start, as in Docker.
     """
     policy = record.host_config.restart_policy
     name = (policy.name if policy else "") or "no"
@@ -43,7 +44,7 @@ def restart_due(
         return not asked
     if name == "on-failure":
         most = (policy.maximum_retry_count if policy else 0) or 0
-        return (not asked) and code != 0 and (most == 0 or restarts < most)
+        return (not asked) and code != 0 and (most == 0 or record.restart_count < most)
     return False
 
 
@@ -73,6 +74,9 @@ class Supervisor:
         self._start: Callable[[Live], Awaitable[None]] | None = None
         self._start_fresh: Callable[[Live], Awaitable[None]] | None = None
         self._remove: Callable[[Live], Awaitable[None]] | None = None
+        self._ready: Callable[[Live], Awaitable[None]] | None = None
+        self.settled = asyncio.Event()
+        """Set once every container is known as it is: nothing starts before that."""
         self.on_start: list[Callable[[Live], None]] = []
         """Called when a process runs (health checks begin)."""
         self.on_end: list[Callable[[Live], None]] = []
@@ -82,9 +86,12 @@ class Supervisor:
         again: Callable[[Live], Awaitable[None]],
         start: Callable[[Live], Awaitable[None]],
         remove: Callable[[Live], Awaitable[None]],
+        ready: Callable[[Live], Awaitable[None]],
     ) -> None:
-        """What a restart and an auto-removal do; given later, as both need this object."""
+        """What a restart and an auto-removal do, and what a start at boot waits for; given later,
+        as all need this object."""
         self._start, self._start_fresh, self._remove = again, start, remove
+        self._ready = ready
 
     def watch(self, live: Live) -> None:
         """Begin to wait for the end of ``live.running``."""
@@ -108,13 +115,10 @@ class Supervisor:
         record = live.record
         live.running = None
         ran = max(0.0, end.at - record.state.started_ns / 1e9)
-        if ran >= STEADY:
-            live.restarts = 0
         again = restart_due(
             record,
             code=end.code,
             asked=live.stopping or (at_boot and record.stopped_by_user),
-            restarts=live.restarts,
             at_boot=at_boot,
         )
         if has_process(record.status):
@@ -185,27 +189,45 @@ class Supervisor:
         live.restart = spawn(self._boot(live), name=f"boot {live.id[:12]}")
 
     async def _boot(self, live: Live) -> None:
+        waited = await self._wait_for_others(live)
         async with live.lock:
             live.restart = None
-            if live.record.status is not Status.EXITED or self._start_fresh is None:
+            if not waited or live.record.status is not Status.EXITED or self._start_fresh is None:
                 return
             try:
                 await self._start_fresh(live)
             except WherryError as error:
                 _log.warning("container %s: start at boot: %s", live.id, error.message)
 
-    def schedule(self, live: Live) -> None:
-        """A restart after ``live.backoff`` seconds; the state is ``restarting``."""
-        live.restart = spawn(self._restart(live), name=f"restart {live.id[:12]}")
+    async def _wait_for_others(self, live: Live) -> bool:
+        """At boot: what the container depends on comes first. False when it cannot be had."""
+        await self.settled.wait()
+        try:
+            if self._ready is not None:
+                await self._ready(live)
+        except WherryError as error:
+            _log.warning("container %s: start at boot: %s", live.id, error.message)
+            if live.id in self._book:
+                state = msgspec.structs.replace(live.record.state, error=error.message)
+                self._book.commit(live, state=state)
+            return False
+        return True
 
-    async def _restart(self, live: Live) -> None:
+    def schedule(self, live: Live, *, at_boot: bool = False) -> None:
+        """A restart after ``live.backoff`` seconds; the state is ``restarting``."""
+        live.restart = spawn(self._restart(live, at_boot), name=f"restart {live.id[:12]}")
+
+    async def _restart(self, live: Live, at_boot: bool) -> None:
         if live.backoff:
             await self._sleep(live.backoff)
+        waited = not at_boot or await self._wait_for_others(live)
         async with live.lock:
             live.restart = None
             if live.record.status is not Status.RESTARTING or self._start is None:
                 return
-            live.restarts += 1
+            if not waited:
+                self.halt(live)
+                return
             try:
                 await self._start(live)
             except WherryError as error:

@@ -260,6 +260,8 @@ class HostConfig(Wire):
     masked_paths: list[str] | None = None
     readonly_paths: list[str] | None = None
     init: bool | None = None
+    depends_on: list[str] | None = None
+    """Beyond Docker: ``NAME[:started|healthy|completed]``."""
 
 
 class EndpointIPAMConfig(Wire):

@@ -1,0 +1,215 @@
+"""What must be there before a container starts: ``--depends-on NAME[:started|healthy|completed]``.
+
+A wish names another container, not its id: one that was made anew under the name is meant as well.
+Wishes come from ``HostConfig.DependsOn`` and, for clients that know no such field, from the label
+``wherry.depends-on`` (with commas between them).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from wherry.containers.book import Book, Live
+from wherry.containers.health import plan_of
+from wherry.containers.record import Record
+from wherry.containers.transitions import Status, has_process
+from wherry.errors import Conflict, Invalid, NotFound, NotModified, WherryError
+from wherry.wire.container import HostConfig
+
+LABEL = "wherry.depends-on"
+CONDITIONS = ("started", "healthy", "completed")
+MOST_RESTARTS = 5
+"""A container that restarted so often while another waits for it is given up."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    name: str
+    condition: str = "started"
+
+
+def parse(text: str) -> Wish:
+    """``db``, ``db:healthy``. ``Invalid`` names the field."""
+    name, colon, condition = text.strip().removeprefix("/").partition(":")
+    if not name:
+        raise Invalid(f"DependsOn: {text!r} names no container")
+    if colon and condition not in CONDITIONS:
+        raise Invalid(
+            f"DependsOn: invalid condition {condition!r} for {name}: it must be started, healthy "
+            "or completed"
+        )
+    return Wish(name, condition or "started")
+
+
+def wishes(host: HostConfig, labels: Mapping[str, str]) -> list[Wish]:
+    """All of them, in order; ``Invalid`` for two different ones of the same container."""
+    texts = list(host.depends_on or ())
+    texts += [each for each in labels.get(LABEL, "").split(",") if each.strip()]
+    found: dict[str, Wish] = {}
+    for wish in map(parse, texts):
+        if found.setdefault(wish.name, wish) != wish:
+            raise Invalid(f"DependsOn: {wish.name} is named with different conditions")
+    return list(found.values())
+
+
+def circle(start: str, needs: Callable[[str], Sequence[str]]) -> list[str]:
+    """A way from ``start`` back to itself, or to a name that is passed twice; empty: none."""
+    path: list[str] = []
+    done: set[str] = set()
+
+    def walk(name: str) -> list[str]:
+        if name in path:
+            return [*path[path.index(name) :], name]
+        if name in done:
+            return []
+        path.append(name)
+        for each in needs(name):
+            found = walk(each)
+            if found:
+                return found
+        path.pop()
+        done.add(name)
+        return []
+
+    return walk(start)
+
+
+def judge(wish: Wish, record: Record, *, begun: bool, seen: bool, restarts: int) -> str:
+    """``met``, ``start``, ``wait``, or why it cannot be met any more; pure.
+
+    ``begun``: we have started it; ``seen``: it ran while we waited; ``restarts``: how often its
+    policy has started it since.
+    """
+    status, state = record.status, record.state
+    if status in (Status.REMOVING, Status.DEAD):
+        return "it is being removed"
+    if restarts >= MOST_RESTARTS:
+        return f"it keeps restarting (exit code {state.exit_code})"
+    alive = has_process(status) or status is Status.RESTARTING
+    ran = begun or seen
+    if wish.condition == "started":
+        if has_process(status) or begun:
+            return "met"
+        return "wait" if alive else "start"
+    if wish.condition == "completed":
+        if alive:
+            return _never_completes(record) or "wait"
+        if status is Status.EXITED and state.exit_code == 0 and not state.error:
+            return "met"
+        return f"it has exited with code {state.exit_code}" if ran else "start"
+    if plan_of(record.config.healthcheck, record.config.shell) is None:
+        return "it has no health check"
+    if not alive:
+        return f"it has exited with code {state.exit_code}" if ran else "start"
+    health = state.health.status if state.health is not None and has_process(status) else ""
+    if health == "unhealthy":
+        return "it is unhealthy"
+    return "met" if health == "healthy" else "wait"
+
+
+def _never_completes(record: Record) -> str:
+    policy = record.host_config.restart_policy
+    name = (policy.name if policy else "") or "no"
+    return f"its restart policy is {name}" if name in ("always", "unless-stopped") else ""
+
+
+class Dependencies:
+    """``start`` starts a container, with what that one needs."""
+
+    def __init__(self, book: Book, start: Callable[[Live], Awaitable[None]]) -> None:
+        self._book = book
+        self._start = start
+
+    def check(self, name: str, host: HostConfig, labels: Mapping[str, str]) -> None:
+        """At create: every wish is for a container that is there, and none leads back.
+
+        Raises ``Invalid`` naming the field.
+        """
+        mine = wishes(host, labels)
+        for wish in mine:
+            if wish.name != name:
+                self._find(wish, Invalid, "DependsOn: ")
+        own = {name: [self._canonical(each.name) for each in mine]}
+        found = circle(name, lambda each: own.get(each) or self._needs(each))
+        if found:
+            raise Invalid(f"DependsOn: a circle: {' -> '.join(found)}")
+
+    async def ready(self, live: Live) -> None:
+        """Start what the container needs and wait until it is as wished.
+
+        ``Conflict`` says which one cannot be had, and why.
+        """
+        record = live.record
+        mine = wishes(record.host_config, record.labels)
+        if not mine:
+            return
+        found = circle(record.name, self._needs)
+        if found:
+            raise Conflict(f"container {record.name} depends on itself: {' -> '.join(found)}")
+        results = await asyncio.gather(
+            *(self._meet(live, wish) for wish in mine), return_exceptions=True
+        )
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    async def _meet(self, live: Live, wish: Wish) -> None:
+        name = live.record.name
+        needed = self._find(wish, Conflict, f"container {name} depends on ")
+        before = needed.record.restart_count
+        begun = seen = False
+        while True:
+            if live.id not in self._book:
+                raise NotFound(f"No such container: {live.id}")
+            record = needed.record
+            restarts = max(0, record.restart_count - before)
+            gone = needed.id not in self._book
+            verdict = judge(wish, record, begun=begun, seen=seen, restarts=restarts)
+            if gone or verdict not in ("met", "start", "wait"):
+                reason = "it was removed" if gone else verdict
+                raise Conflict(
+                    f"container {name} depends on {wish.name} being {wish.condition}: {reason}"
+                )
+            if verdict == "met":
+                return
+            if verdict == "start":
+                before = 0
+                await self._begin(name, wish, needed)
+                begun = True
+            else:
+                seen = True
+                await self._book.change(needed, live)
+
+    async def _begin(self, name: str, wish: Wish, needed: Live) -> None:
+        try:
+            await self._start(needed)
+        except NotModified:
+            return
+        except WherryError as error:
+            raise Conflict(
+                f"container {name} depends on {wish.name}, which cannot be started: {error.message}"
+            ) from error
+
+    def _find(self, wish: Wish, kind: type[WherryError], before: str) -> Live:
+        try:
+            return self._book.get(wish.name)
+        except NotFound as error:
+            raise kind(f"{before}{wish.name}, which does not exist: create it first") from error
+        except Invalid as error:
+            raise kind(f"{before}{wish.name}: {error.message}") from error
+
+    def _canonical(self, ref: str) -> str:
+        """The name behind an id; what is not there stays."""
+        try:
+            return self._book.get(ref).record.name
+        except WherryError:
+            return ref
+
+    def _needs(self, name: str) -> list[str]:
+        try:
+            record = self._book.get(name).record
+        except WherryError:
+            return []
+        return [self._canonical(each.name) for each in wishes(record.host_config, record.labels)]
