@@ -84,7 +84,6 @@ def test_file(tmp_path: Path) -> None:
         ({"labels": ["nolabel"]}, "nolabel"),
         ({"runtimes": {"x": {}}}, "runtime x needs a path"),
         ({"userns-remap": "default"}, "userns-remap is not supported"),
-        ({"iptables": False}, "iptables is not supported"),
     ],
 )
 def test_bad_files(tmp_path: Path, data: Any, named: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
+import dataclasses
 import socket
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -183,9 +183,8 @@ def state() -> tuple[list[str], str]:
     return links, nft.run("list ruleset")
 
 
-@pytest.mark.skipif(shutil.which("iptables") is None, reason="this host has no iptables")
 async def test_no_foreign_rule_is_touched(daemon: Daemon) -> None:
-    """Rules of others stay; with a dropping policy, two are appended, and taken away again."""
+    """Rules of others stay. Two of ours are behind them while, and only while, a policy drops."""
     iptables("-A", "FORWARD", "-s", "192.0.2.1", "-j", "DROP")
     before = iptables()
     await daemon.networks._meet_neighbours()
@@ -202,6 +201,45 @@ async def test_no_foreign_rule_is_touched(daemon: Daemon) -> None:
     finally:
         echo.close()
         end(one, two)
+    iptables("-P", "FORWARD", "ACCEPT")
+    await until(lambda: iptables() == before)
+
+
+async def test_nothing_stays_in_iptables_at_the_end(tmp_path: Path) -> None:
+    iptables("-P", "FORWARD", "DROP")
+    before = iptables(), nft.run("list ruleset")
+    daemon = await Daemon(tmp_path, SETTINGS).start()
+    await until(lambda: iptables()[-1].endswith("-j ACCEPT"))
+    await daemon.close()
+    assert (iptables(), nft.run("list ruleset")) == before
+    # What a killed daemon left is taken away by one that may not use iptables.
+    daemon = await Daemon(tmp_path, SETTINGS).start()
+    await until(lambda: iptables()[-1].endswith("-j ACCEPT"))
+    daemon.abandon()
+    allowed = dataclasses.replace(SETTINGS, iptables=False)
+    daemon = await Daemon(tmp_path, allowed).start()
+    await until(lambda: iptables() == before[0])
+    await daemon.close()
+    assert (iptables(), nft.run("list ruleset")) == before
+
+
+async def test_iptables_false_leaves_iptables_alone(tmp_path: Path) -> None:
+    iptables("-P", "FORWARD", "DROP")
+    before, table = iptables(), nft.run("list table ip filter")
+    daemon = await Daemon(tmp_path, dataclasses.replace(SETTINGS, iptables=False)).start()
+    one = await run(daemon, request("one", ports={"7000/tcp": [("", "8080")]}))
+    echo = Echo(one.fd, 7000, "one")
+    try:
+        assert iptables() == before
+        assert nft.run("list table ip filter") == table
+        assert any("'ip filter'" in each for each in daemon.networks.warnings())
+        # The host itself needs nobody to forward.
+        assert ask("127.0.0.1", 8080).startswith("one ")
+    finally:
+        echo.close()
+        end(one)
+        await daemon.dismantle()
+    assert iptables() == before
 
 
 def iptables(*words: str) -> list[str]:

@@ -85,6 +85,13 @@ _PLAIN = (
         "bool",
         "forward ports that the kernel cannot translate: [::1], IPv6 to IPv4",
     ),
+    Option(
+        "iptables",
+        ("--iptables",),
+        "bool",
+        "accept the bridges' packets in an iptables FORWARD chain whose policy drops",
+    ),
+    Option("ip6tables", ("--ip6tables",), "bool", "the same for ip6tables"),
     Option("dns", ("--dns",), "list", "name servers of containers"),
     Option("dns-opts", ("--dns-opt",), "list", "resolver options of containers"),
     Option("dns-search", ("--dns-search",), "list", "search domains of containers"),
@@ -132,8 +139,6 @@ _NO_EFFECT = (
 )
 
 _REFUSED = (
-    ("iptables", ("--iptables",), "bool"),
-    ("ip6tables", ("--ip6tables",), "bool"),
     ("authorization-plugins", ("--authorization-plugin",), "list"),
     ("userns-remap", ("--userns-remap",), "text"),
     ("selinux-enabled", ("--selinux-enabled",), "bool"),
@@ -157,8 +162,6 @@ OPTIONS: tuple[Option, ...] = (
 )
 
 HARMLESS: dict[str, object] = {
-    "iptables": True,
-    "ip6tables": True,
     "selinux_enabled": False,
     "rootless": False,
     "oom_score_adjust": 0,

@@ -15,7 +15,7 @@ import msgspec
 
 from wherry.errors import Unavailable, WherryError
 from wherry.linux.tasks import spawn
-from wherry.networks import bridges, ipam, naming, neighbours, ruleset, wiring
+from wherry.networks import bridges, ipam, naming, ruleset, wiring
 from wherry.networks.book import Book, Events
 from wherry.networks.drivers import (
     BridgeDriver,
@@ -28,6 +28,7 @@ from wherry.networks.drivers import (
 from wherry.networks.firewall import Firewall
 from wherry.networks.management import NetworkManagement, now
 from wherry.networks.names import Names, View
+from wherry.networks.neighbours import Neighbours
 from wherry.networks.service import NetworkService
 from wherry.networks.settings import NetworkSettings
 from wherry.networks.spaces import Spaces
@@ -88,6 +89,10 @@ class Networks:
             forwarder_socket=paths.forwarder_socket,
         )
         self._warnings: list[str] = []
+        allowed = (("iptables", settings.iptables), ("ip6tables", settings.ip6tables))
+        programs = [program for program, may in allowed if may]
+        self._neighbours = Neighbours(bridges.live_group(table), programs)
+        self._meeting = asyncio.Lock()
         self.service.on_adopt = self._adopt
         self.management = NetworkManagement(self.service, local=self._local)
         self._predefine()
@@ -117,6 +122,7 @@ class Networks:
         for sandbox in self._book.sandboxes.values():
             if sandbox.running and sandbox.ports:
                 self.service.publisher.announce(sandbox)
+        self.service.announce_links()
         for network in wanted:
             try:
                 await self.service.drivers[network.driver].create(network)
@@ -325,7 +331,7 @@ class Networks:
         await self.service.publisher.forwarding.stop()
         with contextlib.suppress(OSError, WherryError):
             await self.firewall.remove()
-        await asyncio.to_thread(neighbours.part, bridges.live_group(self._table))
+        await asyncio.to_thread(self._neighbours.part)
 
     @property
     def host_gateway(self) -> str:
@@ -342,8 +348,8 @@ class Networks:
         spawn(self._meet_neighbours(), name="firewall neighbours")
 
     async def _meet_neighbours(self) -> None:
-        group = bridges.live_group(self._table)
-        found = await asyncio.to_thread(neighbours.come_to_terms, group)
+        async with self._meeting:
+            found = await asyncio.to_thread(self._neighbours.come_to_terms)
         for each in found:
             if each not in self._warnings:
                 _log.warning("%s", each.removeprefix("WARNING: "))

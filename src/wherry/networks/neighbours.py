@@ -5,7 +5,8 @@ host whose iptables FORWARD policy is drop (Docker beside us, ufw) would so cut 
 containers, and with br_netfilter even from each other. Nothing of such a firewall is changed or
 removed; where, and only where, the policy is drop, two rules are appended behind all of its own:
 packets from and to our bridges (an interface group) are left to our table. Whatever its rules
-say comes first. ``docs/guide/networks.md`` has the whole of it.
+say comes first. The configuration can forbid it, and then nothing is ever put there.
+``docs/guide/networks.md`` has the whole of it, ``docs/design/networks.md`` what else was weighed.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import logging
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from wherry.errors import WherryError
 from wherry.linux import nft
@@ -36,40 +37,64 @@ def dropping(chains: str) -> list[str]:
     return found
 
 
-def come_to_terms(group: int) -> list[str]:
-    """Append our rules where a policy drops; returns warnings about what is in the way still."""
-    try:
-        tables = dropping(nft.run("list chains"))
-    except WherryError as error:
-        return [f"WARNING: bridge networks do not work: {error.message}"]
-    left = []
-    for table in tables:
-        program = _PROGRAMS.get(table)
-        if program is None or not all(_append(program, rule) for rule in _rules(group)):
-            left.append(table)
-    return [
-        f"WARNING: the firewall table {table!r} of this host drops forwarded packets: "
-        "containers reach other hosts, and are reached, only where it has a rule for them"
-        for table in left
-    ]
+class Neighbours:
+    """What was appended, and what is in the way. Blocking; called in threads, one at a time."""
 
+    def __init__(self, group: int, programs: Iterable[str] = ("iptables", "ip6tables")) -> None:
+        """``group``: the bridges' interface group; ``programs`` that may be used at all."""
+        self._group = group
+        self._allowed = frozenset(programs)
+        self._appended: set[str] = set()
+        self._looked = False
 
-def part(group: int) -> None:
-    """Take our rules away again."""
-    for program in _PROGRAMS.values():
-        for rule in _rules(group):
-            if _run(program, "-C", rule):
-                _run(program, "-D", rule)
+    def come_to_terms(self) -> list[str]:
+        """Append our rules where a policy drops, take them away where it does not any more.
+
+        Returns warnings about what is in the way still.
+        """
+        try:
+            chains = nft.run("list chains")
+        except WherryError as error:
+            return [f"WARNING: bridge networks do not work: {error.message}"]
+        tables = dropping(chains)
+        left = [each for each in tables if not self._append(_PROGRAMS.get(each, ""))]
+        there = {f"{each[1]} {each[2]}" for each in _TABLE.finditer(chains)}
+        for table, program in _PROGRAMS.items():
+            # An earlier daemon may have left some.
+            ours = program in self._appended or not self._looked
+            if table in there and ours and (table not in tables or table in left):
+                self._take_away(program)
+        self._looked = True
+        return [
+            f"WARNING: the firewall table {table!r} of this host drops forwarded packets: "
+            "containers reach other hosts, and are reached, only where it has a rule for them"
+            for table in left
+        ]
+
+    def part(self) -> None:
+        """Take our rules away again."""
+        for program in sorted(self._appended):
+            self._take_away(program)
+
+    def _append(self, program: str) -> bool:
+        if program not in self._allowed:
+            return False
+        self._appended.add(program)
+        return all(
+            _run(program, "-C", rule) or _run(program, "-A", rule) for rule in _rules(self._group)
+        )
+
+    def _take_away(self, program: str) -> None:
+        for rule in _rules(self._group):
+            while _run(program, "-C", rule) and _run(program, "-D", rule):
+                pass
+        self._appended.discard(program)
 
 
 def _rules(group: int) -> Iterator[list[str]]:
     for side in ("--src-group", "--dst-group"):
         match = ["-m", "devgroup", side, hex(group)]
         yield ["FORWARD", *match, "-m", "comment", "--comment", _COMMENT, "-j", "ACCEPT"]
-
-
-def _append(program: str, rule: list[str]) -> bool:
-    return _run(program, "-C", rule) or _run(program, "-A", rule)
 
 
 def _run(program: str, verb: str, rule: list[str]) -> bool:

@@ -288,14 +288,19 @@ class NetworkService:
 
     async def open_links(self) -> None:
         """Where containers of the default network do not reach each other, links are open."""
+        if self.announce_links():
+            await self.firewall.sync()
+
+    def announce_links(self) -> bool:
+        """The next change of the firewall shall have the links; False where none are needed."""
         bridge = self.book.named("bridge")
         if bridge is None or bridge.flag(ICC, True):
-            return
+            return False
         rows = linking.rows(self.book, bridge)
         if rows:
             bridges.answer_for_neighbours(bridge.device)
         self.firewall.set_linked(rows)
-        await self.firewall.sync()
+        return True
 
     # After exit
 

@@ -38,6 +38,10 @@ class NetworkSettings:
     userland_proxy: bool = True
     """The forwarder serves what the kernel cannot translate (IPv6 to IPv4, ``[::1]``)."""
 
+    iptables: bool = True
+    """Two rules may be appended to an iptables FORWARD chain that drops (``neighbours``)."""
+    ip6tables: bool = True
+
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> NetworkSettings:
         """From option names with underscores. ``Invalid`` names the option."""
@@ -66,6 +70,8 @@ class NetworkSettings:
             dns_options=tuple(str(each) for each in values.get("dns_opts") or ()),
             gateway=str(values.get("default_gateway") or ""),
             host_firewall=firewall == "host",
+            iptables=bool(values.get("iptables", True)),
+            ip6tables=bool(values.get("ip6tables", True)),
             userland_proxy=bool(values.get("userland_proxy", True)),
         )
 
