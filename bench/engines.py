@@ -46,6 +46,13 @@ class Engine:
             "DOCKER_CONFIG": str(self.root / "config"),
         }
 
+    @property
+    def pid(self) -> int:
+        """The daemon's process, by which its network namespace is found."""
+        if self._process is None:
+            raise EngineError(f"{self.name} does not run")
+        return self._process.pid
+
     def client(self) -> Client:
         return Client(self.socket)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.case import Case
-from bench.cases import clients, files, images, life, looking, memory, networks, volumes
+from bench.cases import clients, files, images, life, looking, memory, networks, throughput, volumes
 
 CASES: tuple[Case, ...] = (
     *life.CASES,
@@ -14,4 +14,5 @@ CASES: tuple[Case, ...] = (
     *images.CASES,
     *volumes.CASES,
     *networks.CASES,
+    *throughput.CASES,
 )

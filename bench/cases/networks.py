@@ -18,7 +18,7 @@ from bench.image import IMAGE
 from wherry.linux import netns
 
 QUERIES = 2000
-PORTS = 100
+PORTS = 1000
 _WINDOW = 16
 """Queries on their way at the same time."""
 
@@ -40,7 +40,7 @@ def _network(engine: Engine) -> float:
 
 
 def _ports(engine: Engine) -> float:
-    """create + start + remove with published ports; a thousand take Docker minutes."""
+    """create + start + remove with published ports: Docker needs a minute or two."""
     keys = [f"{port}/tcp" for port in range(20000, 20000 + PORTS)]
     host = {
         "NetworkMode": "bridge",
