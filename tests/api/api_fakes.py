@@ -78,8 +78,8 @@ class FakeContainers:
             raise Conflict('Conflict. The container name "/taken" is already in use')
         return "c1", ["a warning"]
 
-    async def start(self, ref: str, detach_keys: str | None = None) -> None:
-        self._note("start", ref, detach_keys)
+    async def start(self, ref: str, checkpoint: str = "", checkpoint_dir: str = "") -> None:
+        self._note("start", ref, checkpoint, checkpoint_dir)
         self.began.set()
         if self.gate is not None:
             await self.gate.wait()

@@ -212,7 +212,7 @@ async def test_a_change_is_finished_though_the_client_left(
         await writer.wait_closed()
         containers.gate.set()
         await containers.finished.wait()
-    assert containers.calls == [("start", "c1", None)]
+    assert containers.calls == [("start", "c1", "", "")]
 
 
 @pytest.mark.parametrize(

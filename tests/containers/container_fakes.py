@@ -15,7 +15,7 @@ from wherry.containers.plain import PlainNetworking, PlainVolumes
 from wherry.containers.record import Record
 from wherry.containers.service import ExecRequest
 from wherry.containers.specs import SpecInputs
-from wherry.errors import NotFound
+from wherry.errors import Internal, NotFound
 from wherry.images.service import Image, Progress
 from wherry.oci.image import ImageConfig
 from wherry.runtime.failures import CommandNotFound
@@ -189,6 +189,10 @@ class FakeRuntime:
         self._pid = 1000
         self.updates: list[Mapping[str, Any]] = []
         self.exec_ends: dict[str, asyncio.Future[Exit]] = {}
+        self.lack = ""
+        self.dumps = True
+        """Whether a checkpoint succeeds."""
+        self.restored: list[Path] = []
 
     async def create(self, launch: Launch) -> Running:
         self._at_once += 1
@@ -201,6 +205,9 @@ class FakeRuntime:
             self._pid += 1
             running = Running(launch.container_id, self._pid, 1, self._pid + 10000, 1)
             self.boxes[launch.container_id] = FakeBox(launch, running)
+            if launch.restore is not None:
+                self.restored.append(launch.restore)
+                self.boxes[launch.container_id].started = True
             return running
         finally:
             self._at_once -= 1
@@ -273,6 +280,22 @@ class FakeRuntime:
         self, container_id: str, resources: Mapping[str, Any], runtime: str = ""
     ) -> None:
         self.updates.append(resources)
+
+    async def checkpoint_lack(self, runtime: str = "") -> str:
+        return self.lack
+
+    async def checkpoint(
+        self, container_id: str, image: Path, *, leave_running: bool, runtime: str = ""
+    ) -> None:
+        (image / "pages").write_text("half")
+        if not self.dumps:
+            raise Internal("criu says no")
+        (image / "pages").write_text("whole")
+        if not leave_running:
+            self.boxes[container_id].finish(137)
+
+    def checkpoint_whole(self, image: Path) -> bool:
+        return (image / "pages").read_text() == "whole"
 
     async def processes(self, container_id: str, running: Running) -> list[int]:
         return [running.pid]

@@ -279,6 +279,7 @@ def below(path: str, rows: tuple[Bad, ...]) -> Iterator[Bad]:
 LOGS = "/containers/{running}/logs"
 ARCHIVE = "/containers/{running}/archive"
 UPDATE = "/containers/{running}/update"
+CHECKPOINTS = "/containers/{running}/checkpoints"
 EXEC = "/containers/{running}/exec"
 
 TABLE: dict[str, tuple[Bad, ...]] = {
@@ -424,6 +425,20 @@ TABLE: dict[str, tuple[Bad, ...]] = {
         Bad(UPDATE, 400, "period", body={"CpuPeriod": 1}),
         Bad(UPDATE, 400, "Nano", body={"NanoCpus": 10**9, "CpuQuota": 50_000}),
         Bad(UPDATE, 400, "perhaps", body={"RestartPolicy": {"Name": "perhaps"}}),
+        Bad(UPDATE, 400, "EnvAdd", body={"EnvAdd": ["NO_VALUE"]}),
+        Bad(UPDATE, 400, "EnvAdd", body={"EnvAdd": {"A": "1"}}),
+        Bad(UPDATE, 400, "EnvRemove", body={"EnvAdd": ["A=1"], "EnvRemove": ["A"]}),
+        Bad(UPDATE, 400, "LabelsRemove", body={"LabelsAdd": {"a": "1"}, "LabelsRemove": ["a"]}),
+        Bad(UPDATE, 400, "LabelsAdd", body={"LabelsAdd": {"a": 1}}),
+        Bad(UPDATE, 400, "PublishAdd", body={"PublishAdd": {"80/tcp": None}}),
+        Bad(UPDATE, 400, "PublishAdd", body={"PublishAdd": {"80/http": None}}),
+        Bad(UPDATE, 400, "PublishAdd", body={"PublishAdd": ["80"]}),
+        Bad(UPDATE, 400, "MountsAdd", body={"MountsAdd": [{"Type": "tmpfs", "Target": "x"}]}),
+        Bad(UPDATE, 400, "MountsAdd", body={"MountsAdd": [{"Type": "disk", "Target": "/x"}]}),
+        Bad(UPDATE, 400, "MountsRemove", body={"MountsRemove": ["x"]}),
+        Bad(UPDATE, 400, "Healthcheck", body={"Healthcheck": {"Retries": 3}}),
+        Bad(UPDATE, 400, "Healthcheck", body={"Healthcheck": {"Test": ["NONE"], "Retries": 3}}),
+        Bad(UPDATE, 400, "Interval", body={"Healthcheck": {"Test": ["CMD", "x"], "Interval": 1}}),
     ),
     "POST /containers/{id}/wait": (
         no_container("/containers/{id}/wait"),
@@ -474,6 +489,29 @@ TABLE: dict[str, tuple[Bad, ...]] = {
         Bad(f"{ARCHIVE}?path=/tmp", 400, "", body=b"no archive at all" * 100),
     ),
     "GET /containers/{id}/export": (no_container("/containers/{id}/export"),),
+    "GET /containers/{id}/checkpoints": (
+        no_container("/containers/{id}/checkpoints"),
+        Bad(f"{CHECKPOINTS}?dir=here", 400, "CheckpointDir"),
+    ),
+    "POST /containers/{id}/checkpoints": (
+        no_container("/containers/{id}/checkpoints", {"CheckpointID": "one"}),
+        *bad_json(CHECKPOINTS),
+        Bad(CHECKPOINTS, 400, "Invalid checkpoint ID", body={}),
+        Bad(CHECKPOINTS, 400, "Invalid checkpoint ID", body={"CheckpointID": "../up"}),
+        Bad(CHECKPOINTS, 400, "CheckpointID", body={"CheckpointID": 7}),
+        Bad(CHECKPOINTS, 400, "Exit", body={"CheckpointID": "one", "Exit": "yes"}),
+        Bad(
+            CHECKPOINTS,
+            400,
+            "CheckpointDir",
+            body={"CheckpointID": "one", "CheckpointDir": "here"},
+        ),
+    ),
+    "DELETE /containers/{id}/checkpoints/{name}": (
+        no_container("/containers/{id}/checkpoints/one"),
+        Bad(f"{CHECKPOINTS}/gone", 404, "checkpoint gone does not exist"),
+        Bad(f"{CHECKPOINTS}/..", 404, ""),
+    ),
     # ---- exec
     "POST /exec/{id}/start": (
         Bad("/exec/nobody/start", 404, "No such exec instance: nobody", body={}),

@@ -80,7 +80,10 @@ class ContainerRoutes:
         return json_reply(self._containers.inspect(call.path["id"], size=size))
 
     async def start(self, call: Call) -> web.StreamResponse:
-        await self._containers.start(call.path["id"], call.query.maybe("detachKeys"))
+        query = call.query
+        await self._containers.start(
+            call.path["id"], query.text("checkpoint"), query.text("checkpoint-dir")
+        )
         return empty()
 
     async def stop(self, call: Call) -> web.StreamResponse:

@@ -12,8 +12,6 @@ _MISSING: tuple[tuple[str, str, str], ...] = (
     ("GET HEAD PUT", "/containers/{id}/archive", "copying files (/containers/{id}/archive)"),
     ("GET", "/containers/{id}/export", "container export (/containers/{id}/export)"),
     ("GET", "/containers/{id}/stats", "container statistics (/containers/{id}/stats)"),
-    ("GET POST", "/containers/{id}/checkpoints", "checkpoints (/containers/{id}/checkpoints)"),
-    ("DELETE", "/containers/{id}/checkpoints/{name}", "checkpoints (/containers/{id}/checkpoints)"),
     ("POST", "/images/create", "image pull and import (/images/create)"),
     ("GET", "/images/search", "image search (/images/search)"),
     ("POST", "/images/{name:.+}/push", "image push (/images/{name}/push)"),

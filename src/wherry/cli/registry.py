@@ -13,6 +13,12 @@ if TYPE_CHECKING:
 
     Entry = tuple[str, str]
 
+CHECKPOINT: dict[str, Entry] = {
+    "create": ("checkpoint:CREATE", "Create a checkpoint from a running container"),
+    "ls": ("checkpoint:LS", "List checkpoints for a container"),
+    "rm": ("checkpoint:RM", "Remove a checkpoint"),
+}
+
 CONTAINER: dict[str, Entry] = {
     "attach": (
         "attach:ATTACH",
@@ -125,6 +131,7 @@ VOLUME: dict[str, Entry] = {
 }
 
 GROUPS: dict[str, tuple[str, dict[str, Entry]]] = {
+    "checkpoint": ("Manage checkpoints", CHECKPOINT),
     "container": ("Manage containers", CONTAINER),
     "context": ("Manage contexts", CONTEXT),
     "image": ("Manage images", IMAGE),
@@ -134,6 +141,7 @@ GROUPS: dict[str, tuple[str, dict[str, Entry]]] = {
 }
 
 SYNONYMS = {
+    "checkpoint": {"list": "ls", "remove": "rm"},
     "container": {"list": "ls", "ps": "ls", "remove": "rm"},
     "context": {"list": "ls", "remove": "rm"},
     "image": {"list": "ls", "remove": "rm"},

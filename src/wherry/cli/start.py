@@ -20,10 +20,7 @@ def start(ctx: Context, options: Options, args: list[str]) -> int:
         if len(args) > 1:
             raise CliError("you cannot start and attach multiple containers at once")
         return _attached(ctx, options, args[0])
-    query: dict[str, Any] = {
-        "checkpoint": options.text("checkpoint"),
-        "checkpoint-dir": options.text("checkpoint-dir"),
-    }
+    query = _query(options)
     if options.text("checkpoint") and len(args) > 1:
         raise CliError("you cannot restore multiple containers at once")
     failed = []
@@ -38,6 +35,10 @@ def start(ctx: Context, options: Options, args: list[str]) -> int:
     if failed:
         raise CliError(f"Error: failed to start containers: {', '.join(failed)}")
     return 0
+
+
+def _query(options: Options) -> dict[str, Any]:
+    return {name: options.text(name) for name in ("checkpoint", "checkpoint-dir")}
 
 
 def _attached(ctx: Context, options: Options, name: str) -> int:
@@ -62,7 +63,7 @@ def _attached(ctx: Context, options: Options, name: str) -> int:
 
     def begin() -> None:
         try:
-            ctx.client.post(f"/containers/{name}/start", checkpoint=options.text("checkpoint"))
+            ctx.client.post(f"/containers/{name}/start", **_query(options))
         except ClientError as error:
             ctx.warn(error.message)
             raise Exit(1) from None

@@ -9,6 +9,7 @@ from wherry.containers import inspect, wait
 from wherry.containers.archive import Archiver
 from wherry.containers.attach import Sessions
 from wherry.containers.book import Book, Live
+from wherry.containers.checkpoints import Checkpoints
 from wherry.containers.create import Creator
 from wherry.containers.depends import Dependencies
 from wherry.containers.exec import Execs
@@ -102,6 +103,7 @@ class ContainerEngine:
             book, paths, runtime, networking, volumes, self._sessions, self._stopper
         )
         self._execs = Execs(book, paths, runtime, specs, self._links)
+        self._checkpoints = Checkpoints(book, paths, runtime)
         self._rotator = Rotator(book, paths, runtime)
         self._logs = Logs(paths, self._rotator)
         self._archiver = Archiver(paths, images, private)
@@ -136,6 +138,7 @@ class ContainerEngine:
             self._supervisor,
             self._remover,
             self._updater,
+            self._checkpoints,
         )
         self._supervisor.on_start.append(self._health.begin)
         self._supervisor.on_end.append(self._health.end)
@@ -172,15 +175,20 @@ class ContainerEngine:
     ) -> tuple[str, list[str]]:
         return await self._creator.create(name, request, platform)
 
-    async def start(self, ref: str, detach_keys: str | None = None) -> None:
+    async def start(self, ref: str, checkpoint: str = "", checkpoint_dir: str = "") -> None:
         live = self._book.get(ref)
         refuse(live.record)
+        restore = None
+        if checkpoint:
+            restore = await self._checkpoints.restored(live, checkpoint, checkpoint_dir)
+        elif checkpoint_dir:
+            raise Invalid("checkpoint-dir: without a checkpoint it means nothing")
         await self._ready(live)
         async with live.lock:
             if live.record.status is Status.RESTARTING:
                 self._supervisor.halt(live)
             try:
-                await self._starter.start(live)
+                await self._starter.start(live, restore=restore)
             except (NotModified, Conflict):
                 raise
             except WherryError:
@@ -330,6 +338,15 @@ class ContainerEngine:
 
     async def update(self, ref: str, asked: UpdateRequest) -> Outcome:
         return await self._updater.update(self._book.get(ref), asked)
+
+    async def checkpoint(self, ref: str, name: str, folder: str = "", *, end: bool = False) -> None:
+        await self._checkpoints.create(self._book.get(ref), name, folder, end=end)
+
+    def checkpoints(self, ref: str, folder: str = "") -> list[str]:
+        return self._checkpoints.listing(self._book.get(ref), folder)
+
+    async def remove_checkpoint(self, ref: str, name: str, folder: str = "") -> None:
+        await self._checkpoints.remove(self._book.get(ref), name, folder)
 
     async def top(self, ref: str, ps_args: str = "-ef") -> tuple[list[str], list[list[str]]]:
         return await self._looker.top(self._book.get(ref), ps_args)

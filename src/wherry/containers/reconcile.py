@@ -17,6 +17,7 @@ from collections.abc import Collection
 import msgspec
 
 from wherry.containers.book import Book, Live
+from wherry.containers.checkpoints import Checkpoints
 from wherry.containers.layers import make_init_layer
 from wherry.containers.ports import Networking, Volumes
 from wherry.containers.remove import Remover
@@ -41,6 +42,7 @@ class Reconciler:
         supervisor: Supervisor,
         remover: Remover,
         updater: Updater,
+        checkpoints: Checkpoints,
     ) -> None:
         self._book = book
         self._paths = paths
@@ -50,6 +52,7 @@ class Reconciler:
         self._supervisor = supervisor
         self._remover = remover
         self._updater = updater
+        self._checkpoints = checkpoints
 
     async def reconcile(self) -> None:
         """Containers are looked at side by side; one that fails does not stop the others."""
@@ -107,6 +110,7 @@ class Reconciler:
 
     async def _settle(self, live: Live) -> None:
         await self._updater.settle(live)
+        await self._checkpoints.settle(live)
         status = live.record.status
         if status in (Status.REMOVING, Status.DEAD):
             if status is Status.DEAD:

@@ -94,8 +94,9 @@ class Containers(Protocol):
     ) -> tuple[str, list[str]]:
         """Returns id and warnings. ``Conflict``: name in use; ``NotFound``: no such image."""
 
-    async def start(self, ref: str, detach_keys: str | None = None) -> None:
-        """``NotModified`` when running already."""
+    async def start(self, ref: str, checkpoint: str = "", checkpoint_dir: str = "") -> None:
+        """``NotModified`` when running already. ``checkpoint``: go on from it; its directory is
+        the container's own, or below ``checkpoint_dir``."""
 
     async def stop(self, ref: str, timeout: int | None = None, signal: str | None = None) -> None:
         """``timeout`` seconds, -1 for ever. ``NotModified`` when not running."""
@@ -257,3 +258,14 @@ class ContainerStats(Protocol):
 
         Raises ``NotFound`` before the first sample is asked for.
         """
+
+
+class ContainerCheckpoints(Protocol):
+    """Containers' processes as files; ``folder``: where else than beside the container."""
+
+    async def checkpoint(self, ref: str, name: str, folder: str = "", *, end: bool = False) -> None:
+        """``end``: the container ends with it. ``NotImplementedYet`` says what the host lacks."""
+
+    def checkpoints(self, ref: str, folder: str = "") -> list[str]: ...
+
+    async def remove_checkpoint(self, ref: str, name: str, folder: str = "") -> None: ...

@@ -83,8 +83,9 @@ class Starter:
         self._watch = watch
         self._links = links
 
-    async def start(self, live: Live, *, again: bool = False) -> None:
-        """Start under the container's lock. ``again``: by restart policy.
+    async def start(self, live: Live, *, again: bool = False, restore: Path | None = None) -> None:
+        """Start under the container's lock. ``again``: by restart policy; ``restore``: from the
+        checkpoint in this directory.
 
         Raises as Docker answers; after a failure the state is as before, with the error and the
         exit code (126, 127, else 128) recorded.
@@ -97,7 +98,7 @@ class Starter:
         refuse(live.record)
         live.stopping = False
         try:
-            running, begun = await self._launch(live)
+            running, begun = await self._launch(live, restore)
             self._started(live, running, begun, again=again)
         except BaseException as error:
             await self._undo(live)
@@ -156,7 +157,7 @@ class Starter:
             return_exceptions=True,
         )
 
-    async def _launch(self, live: Live) -> tuple[Running, int]:
+    async def _launch(self, live: Live, restore: Path | None) -> tuple[Running, int]:
         """The processes, and when the first one was let run (Unix nanoseconds)."""
         record = live.record
         place = self._paths.container(record.id)
@@ -201,12 +202,14 @@ class Starter:
             leave_stdin_open=not record.config.stdin_once or bool(record.config.tty),
             runtime=host.runtime or "",
             console_size=(height, width) if height and width else None,
+            restore=restore,
         )
         running = await self._runtime.create(launch)
         live.running = running
         await self._sessions.connect(live)
         begun = time.time_ns()
-        await self._runtime.start(record.id, launch.runtime)
+        if restore is None:
+            await self._runtime.start(record.id, launch.runtime)
         return running, begun
 
     def _shared_memory(self, record: Record, peers: Mapping[str, Live]) -> str:

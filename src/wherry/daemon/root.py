@@ -9,6 +9,7 @@ from typing import Any
 
 from wherry.api import missing
 from wherry.api.archive import ArchiveRoutes
+from wherry.api.checkpoints import CheckpointRoutes
 from wherry.api.containers import ContainerRoutes
 from wherry.api.events import EventRoutes
 from wherry.api.images import ImageRoutes
@@ -36,8 +37,9 @@ from wherry.linux.namespaces import PrivateMounts
 from wherry.linux.syscalls import LinuxSyscalls, Syscalls
 from wherry.networks.assembly import Networks
 from wherry.networks.settings import NetworkSettings
+from wherry.runtime.commands import find
 from wherry.runtime.port import RuntimeFacts
-from wherry.runtime.probe import find, hidden_mounts, open_runtime
+from wherry.runtime.probe import hidden_mounts, open_runtime
 from wherry.store.database import Database
 from wherry.volumes.containers import ContainerVolumes
 from wherry.volumes.plugins import SOCKET_FOLDERS, PluginFolder
@@ -205,6 +207,7 @@ async def _build(
         ContainerRoutes(containers),
         StreamRoutes(containers),
         ArchiveRoutes(containers),
+        CheckpointRoutes(containers),
         StatsRoutes(containers),
         ImageRoutes(images),
         NetworkRoutes(networks.management),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -19,6 +20,14 @@ ENVIRONMENT: Mapping[str, str] = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "LC_ALL": "C",
 }
+
+
+_SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/libexec/podman"
+
+
+def find(name: str) -> str | None:
+    """Absolute path of a tool, looked for in our PATH and in the system's directories."""
+    return shutil.which(name) or shutil.which(name, path=_SEARCH)
 
 
 @dataclass(frozen=True)
@@ -95,11 +104,19 @@ class Commands:
         """A process started by ``work`` in a private namespace; ended if we are cancelled."""
         return await self.mounts.run(work, abandon=reap)
 
-    async def run(self, arguments: Sequence[str], *, limit: float = 30.0) -> Finished:
+    async def run(
+        self,
+        arguments: Sequence[str],
+        *,
+        limit: float = 30.0,
+        environment: Mapping[str, str] = ENVIRONMENT,
+    ) -> Finished:
         """Run to its end. Raises ``Unavailable`` when it takes more than ``limit`` seconds."""
         out, err = os.memfd_create("out"), os.memfd_create("err")
         try:
-            child = await self.start(lambda: start(arguments, stdout=out, stderr=err))
+            child = await self.start(
+                lambda: start(arguments, environment=environment, stdout=out, stderr=err)
+            )
             try:
                 code = await asyncio.wait_for(child.ended(), limit)
             except (TimeoutError, asyncio.CancelledError) as error:

@@ -11,11 +11,11 @@ import asyncio
 import base64
 import hashlib
 import os
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import msgspec
 
@@ -35,14 +35,13 @@ from wherry.linux.sealed import SealedPrograms
 from wherry.linux.seccompfilter import FilterCache
 from wherry.linux.tasks import spawn
 from wherry.runtime import bundle as files
-from wherry.runtime import crun, monitor, targets
+from wherry.runtime import criu, crun, monitor, targets
 from wherry.runtime.attach import SocketStream, connect, taken
 from wherry.runtime.commands import ENVIRONMENT, Child, Commands, Finished, reap, start
 from wherry.runtime.failures import classify, message_text
+from wherry.runtime.finishing import finishing
 from wherry.runtime.port import AttachStream, ExecLaunch, Exit, Launch, RootMounts, Running
 from wherry.runtime.syncpipe import Gates, SyncPipe
-
-T = TypeVar("T")
 
 CREATE_LIMIT = 120.0
 """Seconds for a create or exec to be reported; generous, for hosts under load."""
@@ -71,6 +70,7 @@ class ConmonRuntime:
         self._exec_pipes: dict[str, SyncPipe] = {}
         self._filters = FilterCache()
         self._programs = SealedPrograms()
+        self._criu = criu.Criu(self._commands)
 
     # --- runtimes
 
@@ -102,7 +102,7 @@ class ConmonRuntime:
 
     async def create(self, launch: Launch) -> Running:
         name, path = self._runtime(launch.runtime)
-        return await _finishing(self._create(launch, name, path), self._undo_create)
+        return await finishing(self._create(launch, name, path), self._undo_create)
 
     async def _undo_create(self, running: Running) -> None:
         """The caller went away while the container was being created."""
@@ -161,6 +161,7 @@ class ConmonRuntime:
             terminal=launch.terminal,
             stdin=launch.stdin,
             leave_stdin_open=launch.leave_stdin_open,
+            restore=launch.restore,
         )
         note = monitor.Note(
             container_id=launch.container_id,
@@ -172,7 +173,8 @@ class ConmonRuntime:
             leave_stdin_open=launch.leave_stdin_open,
             cgroup=str(spec.get("linux", {}).get("cgroupsPath", "")),
         )
-        return _start_noted(arguments, bundle, note, pipe)
+        environment = ENVIRONMENT if launch.restore is None else self._criu.environment()
+        return _start_noted(arguments, bundle, note, pipe, environment)
 
     def _with_filter(self, spec: dict[str, Any]) -> None:
         """Give crun the system call filter ready made; it would compile it in every create."""
@@ -201,6 +203,9 @@ class ConmonRuntime:
             with suppress(TimeoutError):
                 await asyncio.wait_for(child.ended(), 2.0)
             text = files.monitor_complaint(launch.bundle)
+        if launch.restore is not None:
+            reason = criu.complaint(launch.bundle / criu.RESTORE_LOG) or message_text(text)
+            return Internal(f"cannot restore container {launch.container_id}: {reason}")
         command = (launch.spec.get("process", {}).get("args") or [""])[0]
         return classify(text, command)
 
@@ -382,7 +387,7 @@ class ConmonRuntime:
 
     async def exec(self, launch: ExecLaunch) -> tuple[Running, AttachStream | None]:
         path = self._runtime_of(launch.bundle, launch.runtime)
-        return await _finishing(self._exec(launch, path), self._undo_exec)
+        return await finishing(self._exec(launch, path), self._undo_exec)
 
     async def _undo_exec(self, result: tuple[Running, AttachStream | None]) -> None:
         running, stream = result
@@ -496,6 +501,26 @@ class ConmonRuntime:
         if done.code != 0:
             raise Internal(f"cannot update container {container_id}: {message_text(done.stderr)}")
 
+    async def checkpoint_lack(self, runtime: str = "") -> str:
+        return await self._criu.lack(self._runtime(runtime)[1])
+
+    async def checkpoint(
+        self, container_id: str, image: Path, *, leave_running: bool, runtime: str = ""
+    ) -> None:
+        words = criu.checkpoint_words(image, container_id, leave_running=leave_running)
+        path = self._programs.path(self._runtime_by_id(container_id, runtime))
+        done = await self._commands.run(
+            monitor.runtime_arguments(path, self._tools, words),
+            limit=criu.LIMIT,
+            environment=self._criu.environment(),
+        )
+        if done.code != 0:
+            reason = criu.complaint(image / criu.DUMP_LOG) or message_text(done.stderr)
+            raise Internal(f"cannot checkpoint container {container_id}: {reason}")
+
+    def checkpoint_whole(self, image: Path) -> bool:
+        return criu.finished(image)
+
     async def processes(self, container_id: str, running: Running) -> list[int]:
         if not is_alive(running.pid, running.pid_start):
             raise Conflict(f"container {container_id} is not running")
@@ -506,7 +531,13 @@ class ConmonRuntime:
         return cgroups.processes(note.cgroup) or [running.pid]
 
 
-def _start_noted(arguments: list[str], bundle: Path, note: monitor.Note, pipe: SyncPipe) -> Child:
+def _start_noted(
+    arguments: list[str],
+    bundle: Path,
+    note: monitor.Note,
+    pipe: SyncPipe,
+    environment: Mapping[str, str],
+) -> Child:
     complaints = os.open(
         bundle / monitor.STDERR, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600
     )
@@ -514,7 +545,7 @@ def _start_noted(arguments: list[str], bundle: Path, note: monitor.Note, pipe: S
         child = start(
             arguments,
             cwd=bundle,
-            environment={**ENVIRONMENT, "_OCI_SYNCPIPE": str(pipe.writer)},
+            environment={**environment, "_OCI_SYNCPIPE": str(pipe.writer)},
             pass_fds=(pipe.writer,),
             stderr=complaints,
         )
@@ -524,35 +555,3 @@ def _start_noted(arguments: list[str], bundle: Path, note: monitor.Note, pipe: S
     note.monitor_start = start_time(child.pid) or 0
     (bundle / monitor.NOTE).write_bytes(monitor.encode_note(note))
     return child
-
-
-async def _finishing(
-    work: Coroutine[Any, Any, T], undo: Callable[[T], Coroutine[Any, Any, None]]
-) -> T:
-    """``work`` to its end even when the caller is cancelled: then its result is undone."""
-    task = spawn(_outcome(work), name="launch")
-    try:
-        result = await asyncio.shield(task)
-    except asyncio.CancelledError:
-
-        def finished(done: asyncio.Task[T | _Failed]) -> None:
-            if not done.cancelled() and not isinstance(done.result(), _Failed):
-                spawn(undo(cast(T, done.result())), name="launch-undo")
-
-        task.add_done_callback(finished)
-        raise
-    if isinstance(result, _Failed):
-        raise result.error
-    return result
-
-
-class _Failed:
-    def __init__(self, error: Exception) -> None:
-        self.error = error
-
-
-async def _outcome(work: Coroutine[Any, Any, T]) -> T | _Failed:
-    try:
-        return await work
-    except Exception as error:
-        return _Failed(error)

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from wherry.errors import Conflict, NotFound
+from wherry.errors import Conflict, Internal, NotFound
 from wherry.linux.tasks import spawn
 from wherry.runtime.failures import classify
 from wherry.runtime.port import AttachStream, ExecLaunch, Exit, Launch, Running
@@ -261,6 +261,10 @@ class MemoryRuntime:
         if not launch.stdin:
             io.feed(None)
         self._containers[launch.container_id] = process
+        if launch.restore is not None:
+            if not self.checkpoint_whole(launch.restore):
+                raise Internal(f"cannot restore container {launch.container_id}: no checkpoint")
+            process.start()
         return process.running
 
     def _process(self, container_id: str) -> _Process:
@@ -357,6 +361,20 @@ class MemoryRuntime:
     ) -> None:
         self._process(container_id)
         self.updates.append((container_id, resources))
+
+    async def checkpoint_lack(self, runtime: str = "") -> str:
+        return ""
+
+    async def checkpoint(
+        self, container_id: str, image: Path, *, leave_running: bool, runtime: str = ""
+    ) -> None:
+        process = self._process(container_id)
+        (image / "memory").write_text(" ".join(process.io.arguments))
+        if not leave_running:
+            process.kill(_SIGKILL)
+
+    def checkpoint_whole(self, image: Path) -> bool:
+        return (image / "memory").exists()
 
     async def processes(self, container_id: str, running: Running) -> list[int]:
         process = self._process(container_id)

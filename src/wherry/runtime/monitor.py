@@ -20,7 +20,19 @@ CONTROL = "ctl"
 STDERR = "monitor.err"
 SPEC = "config.json"
 PROCESS_SPEC = "process.json"
-PLUMBING = (NOTE, PID_FILE, ATTACH_SOCKET, CONTROL, "winsz", STDERR, SPEC, PROCESS_SPEC, "oom")
+PLUMBING = (
+    NOTE,
+    PID_FILE,
+    ATTACH_SOCKET,
+    CONTROL,
+    "winsz",
+    STDERR,
+    SPEC,
+    PROCESS_SPEC,
+    "oom",
+    "restore.log",
+    "stats-restore",
+)
 """Every file that can appear in a monitor's directory; nothing else is removed from it."""
 
 
@@ -117,8 +129,9 @@ def create_arguments(
     terminal: bool,
     stdin: bool,
     leave_stdin_open: bool,
+    restore: Path | None = None,
 ) -> list[str]:
-    """Arguments of the monitor of a container."""
+    """Arguments of the monitor of a container. ``restore``: a checkpoint to go on from."""
     arguments = _common(tools, runtime, bundle, container_id)
     arguments += ["--cuuid", container_id, "--name", container_id]
     arguments += ["--exit-dir", str(exit_dir), "--persist-dir", str(exit_dir)]
@@ -129,6 +142,8 @@ def create_arguments(
         arguments.append("--stdin")
         if leave_stdin_open:
             arguments.append("--leave-stdin-open")
+    if restore is not None:
+        arguments += ["--restore", str(restore)]
     return arguments
 
 

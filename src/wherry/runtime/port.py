@@ -44,6 +44,8 @@ class Launch:
     """Name of a configured runtime; empty for the default."""
     console_size: tuple[int, int] | None = None
     """Height and width, of a terminal."""
+    restore: Path | None = None
+    """A checkpoint to go on from; the processes then run at once, without ``start``."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,18 @@ class Runtime(Protocol):
         self, container_id: str, resources: Mapping[str, Any], runtime: str = ""
     ) -> None:
         """Apply OCI ``linux.resources`` to a running container."""
+
+    async def checkpoint_lack(self, runtime: str = "") -> str:
+        """What this host lacks for checkpoints under the runtime, for the user; empty: nothing."""
+
+    async def checkpoint(
+        self, container_id: str, image: Path, *, leave_running: bool, runtime: str = ""
+    ) -> None:
+        """Write the container's processes into ``image``, an empty directory; they end unless
+        ``leave_running``. Raises ``Internal`` with criu's words, and they go on then."""
+
+    def checkpoint_whole(self, image: Path) -> bool:
+        """Whether a checkpoint that nobody saw the end of is complete."""
 
     async def processes(self, container_id: str, running: Running) -> list[int]:
         """Host pids of all processes of the container."""

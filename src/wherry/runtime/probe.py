@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,17 +11,11 @@ from wherry.errors import Unavailable
 from wherry.linux.cgroups import host_layout
 from wherry.linux.namespaces import PrivateMounts
 from wherry.linux.syscalls import LinuxSyscalls, Syscalls
-from wherry.runtime.commands import Commands
+from wherry.runtime.commands import Commands, find
 from wherry.runtime.conmon import ConmonRuntime
 from wherry.runtime.port import RuntimeFacts
 
-_SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/libexec/podman"
 PREFERRED = ("crun", "runc")
-
-
-def find(name: str) -> str | None:
-    """Absolute path of a tool, looked for in the system's directories and in ours."""
-    return shutil.which(name) or shutil.which(name, path=_SEARCH)
 
 
 def hidden_mounts() -> list[tuple[str, str]]:

@@ -38,6 +38,7 @@ _SPECIAL = {
     "host_ip": "HostIp",
     "uid": "UID",
     "gid": "GID",
+    "checkpoint_id": "CheckpointID",
 }
 
 
@@ -320,3 +321,11 @@ class UpdateRequest(HostConfig):
     """Targets."""
     healthcheck: HealthConfig | None = None
     """What is 0 or empty stays as it is; ``Test`` ``["NONE"]`` ends the checks."""
+
+
+class CheckpointRequest(Wire):
+    """Body of ``POST /containers/{id}/checkpoints``."""
+
+    checkpoint_id: str | None = None
+    checkpoint_dir: str | None = None
+    exit: bool | None = None
