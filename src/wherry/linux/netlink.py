@@ -71,6 +71,7 @@ class Link:
     master: int = 0
     kind: str = ""
     address: str = ""
+    group: int = 0
 
     @property
     def up(self) -> bool:
@@ -134,6 +135,7 @@ def add_veth(
     peer_mac: str,
     namespace: int,
     mtu: int = 0,
+    group: int = 0,
 ) -> Message:
     """A veth pair: one end up on the bridge ``master``, the other in ``namespace`` (a fd).
 
@@ -145,6 +147,8 @@ def add_veth(
     body = (
         link_header(up=True) + attribute(IFLA_IFNAME, name) + size + attribute(IFLA_MASTER, master)
     )
+    if group:
+        body += attribute(IFLA_GROUP, group)
     body += _info("veth", attribute(VETH_INFO_PEER | NESTED, other))
     return Message(RTM_NEWLINK, _CREATE | _EXCLUSIVE, body, f"create veth {name}")
 
@@ -400,6 +404,7 @@ def _parse_link(body: bytes) -> Link:
         master=_number(values.get(IFLA_MASTER)),
         kind=_text(info.get(IFLA_INFO_KIND)),
         address=values.get(IFLA_ADDRESS, b"").hex(":"),
+        group=_number(values.get(IFLA_GROUP)),
     )
 
 

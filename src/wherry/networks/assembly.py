@@ -113,7 +113,10 @@ class Networks:
                 bridges.enable_forwarding, ipv6=any(each.ipv6 for each in wanted)
             )
         with contextlib.suppress(OSError):
-            stray = await asyncio.to_thread(bridges.strays, self._table, self._book.networks)
+            ports = {e.host_interface for rows in self._book.endpoints.values() for e in rows}
+            stray = await asyncio.to_thread(
+                bridges.strays, self._table, list(self._book.networks), ports
+            )
             await asyncio.to_thread(self._clear, [each.name for each in stray])
         # The first change of the firewall knows all of it already: nothing that goes on is cut.
         for network in wanted:
@@ -233,7 +236,7 @@ class Networks:
                 continue
             if pid is None:
                 await self.service.detach(container_id)
-            elif self._book.endpoints.get(container_id):
+            elif sandbox.own_namespace:
                 self._take_over(sandbox, pid)
         await self.service.open_links()
         await self.firewall.sync()

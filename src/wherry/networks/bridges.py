@@ -12,7 +12,7 @@ import contextlib
 import errno
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 
 from wherry.errors import Conflict, Internal
@@ -48,6 +48,11 @@ def group_of(table: str) -> int:
 def live_group(table: str) -> int:
     """Interface group of the bridges in use, by which other firewalls may know them."""
     return 0x58000000 | (group_of(table) & 0xFFFFFF)
+
+
+def port_group(table: str) -> int:
+    """Interface group of the host's ends of containers' interfaces."""
+    return 0x59000000 | (group_of(table) & 0xFFFFFF)
 
 
 def mac_for(network_id: str) -> str:
@@ -187,15 +192,17 @@ def sweep(table: str, links: Iterable[str] = ()) -> None:
         kernel.run([Message(netlink.RTM_DELLINK, 0, body, "sweep")], ignore=_GONE)
 
 
-def strays(table: str, keep: Iterable[str]) -> list[Link]:
-    """Our bridges on this host whose network ids are not among ``keep``."""
+def strays(table: str, keep: Iterable[str], ports: Container[str]) -> list[Link]:
+    """Our interfaces on this host that nobody knows: bridges whose network ids are not among
+    ``keep``, and ends of veths whose names are not among ``ports``."""
     wanted = {alias_of(table, each) for each in keep}
     start = f"wherry:{table}:"
     with Netlink() as kernel:
         return [
             each
             for each in kernel.links()
-            if each.alias.startswith(start) and each.alias not in wanted
+            if (each.alias.startswith(start) and each.alias not in wanted)
+            or (each.group == port_group(table) and each.name not in ports)
         ]
 
 

@@ -180,6 +180,7 @@ class BridgeDriver:
             name=endpoint.interface,
             mac=endpoint.mac,
             host_name=endpoint.host_interface,
+            group=bridges.port_group(self._table),
             mtu=network.number(MTU),
             isolated=not network.flag(ICC, True),
             addresses=_addresses(endpoint),

@@ -132,16 +132,13 @@ class NetworkService:
                 running=True,
                 exposed=list(request.exposed_ports),
             )
-            if not self._has_interfaces(sandbox):
+            if not sandbox.own_namespace:
                 return self._plain(sandbox)
             try:
                 return await self._attach(request, sandbox)
             except BaseException:
                 await asyncio.shield(self._release(request.container_id))
                 raise
-
-    def _has_interfaces(self, sandbox: Sandbox) -> bool:
-        return bool(sandbox.memberships) and sandbox.mode not in ("host", "none")
 
     def _plain(self, sandbox: Sandbox) -> NetworkAttachment:
         self.book.start(sandbox, ())
@@ -276,7 +273,7 @@ class NetworkService:
                 raise Invalid(
                     "conflicting options: port publishing and the container type network mode"
                 )
-            if self._has_interfaces(sandbox):
+            if sandbox.own_namespace:
                 await self.publisher.change(request, sandbox)
 
     async def relink(self, request: NetworkRequest) -> None:

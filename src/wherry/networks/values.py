@@ -165,3 +165,8 @@ class Sandbox(msgspec.Struct, frozen=True, omit_defaults=True):
     """Resolvers asked for by ``--dns``."""
     resolver: bool = False
     """The embedded resolver listens in its namespace."""
+
+    @property
+    def own_namespace(self) -> bool:
+        """Whether networks can be plugged into it, even if it is a member of none just now."""
+        return self.mode not in ("host", "none") and not self.mode.startswith("container:")

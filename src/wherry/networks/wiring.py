@@ -32,6 +32,8 @@ class Interface:
     name: str
     mac: str
     host_name: str = ""
+    group: int = 0
+    """Interface group of the host's end, by which what nobody knows any more is found."""
     mode: int = 0
     mtu: int = 0
     isolated: bool = False
@@ -152,6 +154,7 @@ def _outer(space: Namespace, each: Interface) -> Message:
             peer_mac=each.mac,
             namespace=space.fd,
             mtu=each.mtu,
+            group=each.group,
         )
     return netlink.add_child(
         each.kind,
