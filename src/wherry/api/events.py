@@ -11,7 +11,7 @@ from aiohttp import web
 from wherry.api.replies import encode
 from wherry.api.routing import Call, Router
 from wherry.errors import Invalid
-from wherry.wire.events import Event, matches, render
+from wherry.wire.events import FILTERS, Event, matches, render
 from wherry.wire.filters import Filters
 
 
@@ -49,6 +49,7 @@ class EventRoutes:
         if since is not None and until is not None and since > until:
             raise Invalid("`since` is after `until`")
         filters: Filters = query.filters()
+        filters.validate(FILTERS)
         sort = media_type(call.request.headers.get("Accept", ""))
         before = b"\x1e" if sort == "application/json-seq" else b""
         happened = self._events.stream(since, until)

@@ -11,7 +11,7 @@ import logging
 import secrets
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -83,7 +83,7 @@ class Execs:
         state = ExecState(secrets.token_hex(32), live.id, request)
         self._execs[state.id] = state
         live.execs.add(state.id)
-        self._event(live, f"exec_create: {' '.join(request.cmd)}", state)
+        self._event(live, f"exec_create: {_shown(request.cmd)}", state)
         return state.id
 
     def _refuse(self, live: Live) -> None:
@@ -132,7 +132,7 @@ class Execs:
         if tty is not None and tty != request.tty:
             request = replace(request, tty=tty)
         state.started, state.request = True, request
-        self._event(live, f"exec_start: {' '.join(request.cmd)}", state)
+        self._event(live, f"exec_start: {_shown(request.cmd)}", state)
         if detached:
             await self._run(live, state, console_size, attach=False)
             return None
@@ -303,3 +303,8 @@ class Execs:
 
     def _event(self, live: Live, action: str, state: ExecState, **attributes: str) -> None:
         self._book.publish(live.record, action, execID=state.id, **attributes)
+
+
+def _shown(command: Sequence[str]) -> str:
+    """Program, a space, arguments: Docker's form, with the space even where nothing follows."""
+    return f"{command[0]} {' '.join(command[1:])}"

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import ctypes
 import gc
+import json
 import logging
 import os
 import signal
@@ -140,8 +141,9 @@ async def _serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
     events = EventBus(EventTable(database))
-    loop.add_signal_handler(signal.SIGHUP, reload, live, events)
-    engine = await build(live, database, events, identity(config.paths.identity))
+    own_id = identity(config.paths.identity)
+    loop.add_signal_handler(signal.SIGHUP, reload, live, events, own_id)
+    engine = await build(live, database, events, own_id)
     router = Router()
     engine.register(router)
     server = ApiServer(router)
@@ -178,7 +180,7 @@ def _give_up() -> None:
     os._exit(1)
 
 
-def reload(live: Live, events: EventBus) -> None:
+def reload(live: Live, events: EventBus, own_id: str) -> None:
     """SIGHUP: take labels and the log level from the configuration file anew."""
     before = live.config
     name = before.text("config")
@@ -198,7 +200,23 @@ def reload(live: Live, events: EventBus) -> None:
     live.config = replace(before, settings=settings)
     logging.getLogger().setLevel(live.config.level)
     _log.info("configuration reloaded: labels %s, debug %s", live.labels, live.debug)
-    events.publish("daemon", "reload", "", {"labels": ",".join(live.labels)})
+    events.publish("daemon", "reload", own_id, _settings(live))
+
+
+def _settings(live: Live) -> dict[str, str]:
+    """What holds after a reload, as attributes of its event: texts, and JSON for the rest."""
+    known: dict[str, object] = {"debug": live.debug, "labels": live.labels, "live-restore": True}
+    # An address of a proxy may hold a password.
+    known |= {
+        key.replace("_", "-"): value
+        for key, value in live.config.settings.items()
+        if "proxy" not in key
+    }
+    shown = {
+        key: value if isinstance(value, str) else json.dumps(value, default=str)
+        for key, value in known.items()
+    }
+    return shown | {"name": socket.gethostname()}
 
 
 def settle_memory() -> None:

@@ -60,7 +60,7 @@ class ImageEngine:
         self._load = Load(paths, self._catalogue, self._names)
         self._import = Import(paths, self._catalogue, self._names)
         self._commit = Commit(paths, self._catalogue, self._names)
-        self._save = Save(self._catalogue)
+        self._save = Save(self._catalogue, self._names)
         self._collector = Collector(paths, self._catalogue, users)
         self._remove = Remove(self._catalogue, self._names, users, self._collector)
         self._prune = Prune(self._catalogue, users, self._remove, self._collector, events)

@@ -19,6 +19,7 @@ import msgspec
 from wherry.errors import Invalid, NotFound
 from wherry.images import graph
 from wherry.images.catalogue import Catalogue, missing
+from wherry.images.naming import Names
 from wherry.images.worker import tarfmt, tarwrite
 from wherry.oci import digest as digests
 from wherry.oci import reference as references
@@ -37,8 +38,9 @@ class _Root:
 
 
 class Save:
-    def __init__(self, catalogue: Catalogue) -> None:
+    def __init__(self, catalogue: Catalogue, names: Names) -> None:
         self._catalogue = catalogue
+        self._names = names
 
     def select(self, names: Sequence[str], platform: str | None) -> list[_Root]:
         """What the names stand for; a repository without a tag stands for all of its tags.
@@ -99,6 +101,8 @@ class Save:
                     tarwrite.END,
                 ]
             )
+            for image_id in dict.fromkeys(root.row.image_id for root in roots):
+                self._names.say("save", image_id, image_id)
 
     def _index(self, roots: Sequence[_Root], platform: str | None) -> dict[str, Any]:
         manifests: list[dict[str, Any]] = []

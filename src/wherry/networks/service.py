@@ -142,6 +142,7 @@ class NetworkService:
 
     def _plain(self, sandbox: Sandbox) -> NetworkAttachment:
         self.book.start(sandbox, ())
+        self._tell_plain("connect", sandbox)
         namespace = None if sandbox.mode == "host" else ""
         return NetworkAttachment(namespace, self.settings(sandbox.container_id))
 
@@ -251,11 +252,17 @@ class NetworkService:
 
     def tell(self, action: str, network: Network, container_id: str = "") -> None:
         """Publish a network event."""
-        kind = "null" if network.driver == "null" else network.driver
-        attributes = {"name": network.name, "type": kind}
+        attributes = {"name": network.name, "type": network.driver}
         if container_id:
             attributes["container"] = container_id
         self.events.publish("network", action, network.id, attributes)
+
+    def _tell_plain(self, action: str, sandbox: Sandbox) -> None:
+        """The networks ``host`` and ``none`` have no endpoints, but a container joins them."""
+        for member in sandbox.memberships:
+            network = self.book.named(member.network)
+            if network is not None:
+                self.tell(action, network, sandbox.container_id)
 
     # While it runs
 
@@ -346,6 +353,8 @@ class NetworkService:
             network = self.book.networks.get(each.network_id)
             if network is not None:
                 self.tell("disconnect", network, container_id)
+        if sandbox.running and not sandbox.own_namespace:
+            self._tell_plain("disconnect", sandbox)
 
     async def forget(self, container_id: str) -> None:
         """The container is removed."""

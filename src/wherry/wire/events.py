@@ -9,6 +9,12 @@ from typing import Any
 from wherry.wire.filters import Filters
 
 _PREFIXED = ("health_status", "exec_create", "exec_start")
+FILTERS = frozenset(
+    {
+        "config", "container", "daemon", "event", "image", "label", "network", "node", "plugin",
+        "scope", "secret", "service", "type", "volume",
+    }
+)  # fmt: skip
 _NAMED = ("container", "volume", "network", "daemon", "plugin", "service", "node", "secret")
 
 
@@ -32,7 +38,8 @@ def render(event: Event) -> dict[str, Any]:
     body: dict[str, Any] = {}
     if event.kind in ("container", "image"):
         body["status"] = event.action
-        body["id"] = event.actor_id
+        if event.actor_id:
+            body["id"] = event.actor_id
         source = event.attributes.get("image", "") if event.kind == "container" else ""
         if source:
             body["from"] = source
