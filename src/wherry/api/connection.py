@@ -14,6 +14,8 @@ import re
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_parser import RawRequestMessage
 
 from wherry.api.replies import json_reply
 
@@ -65,6 +67,20 @@ class Connection(web.RequestHandler):
                     self.transport.pause_reading()
                 data = data[:size]
         super().data_received(data)
+        last = self._messages[-1][0] if self._messages else None
+        if last is not None and not isinstance(last, RawRequestMessage):
+            self._break_bodies(HttpProcessingError(code=400, message=last.message or ""))
+
+    def _break_bodies(self, error: HttpProcessingError) -> None:
+        """What came is no HTTP: whoever reads the body before it must not wait for more."""
+        bodies = [
+            body for message, body in self._messages if isinstance(message, RawRequestMessage)
+        ]
+        if self._current_request is not None:
+            bodies.insert(0, self._current_request.content)
+        for body in bodies:
+            if not body.is_eof() and body.exception() is None:
+                body.set_exception(error)
 
     def _between(self) -> bool:
         """Whether the next byte begins a request: every earlier one has its whole body."""
