@@ -65,7 +65,7 @@ def test_flags_and_file_mean_the_same(tmp_path: Path) -> None:
         ({"default-ulimits": {"nofile": {"Soft": 2, "Hard": 1}}}, "soft 2 is above hard 1"),
         ({"default-ulimits": {"nofile": {"Soft": 2}}}, "nofile needs whole numbers"),
         ({"default-ulimits": {"nofile": 3}}, "nofile needs whole numbers"),
-        ({"log-driver": "syslog"}, "log-driver syslog"),
+        ({"log-driver": "gelf"}, "log-driver gelf: gelf-address is a required"),
         ({"log-opts": {"max-size": "much"}}, "max-size"),
         ({"log-opts": {"max-file": 3}}, '"max-file" is not a text'),
         ({"log-opts": {"colour": "red"}}, "colour"),

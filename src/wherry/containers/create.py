@@ -21,6 +21,7 @@ from wherry.containers.facts import HostFacts
 from wherry.containers.links import Links
 from wherry.containers.ports import MountRequest, Networking, Volumes
 from wherry.containers.record import ImageUse, Record, network_request
+from wherry.containers.shipping.senders import check_present
 from wherry.containers.storage import storage_error
 from wherry.errors import Invalid
 from wherry.images.service import Image, Images
@@ -91,6 +92,7 @@ class Creator:
             signals.parse(config.stop_signal)
         defaults.check_policy(host)
         defaults.check_modes(host, config, sorted(facts.runtimes))
+        check_present(host.log_config.type if host.log_config else "")
         warnings = defaults.check_resources(host, facts)
         hostfiles.parse_extra_hosts(host.extra_hosts or (), facts.host_gateway)
         hostfiles.check_dns(host.dns or ())

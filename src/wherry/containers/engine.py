@@ -16,7 +16,7 @@ from wherry.containers.exec import Execs
 from wherry.containers.facts import HostFacts
 from wherry.containers.health import HealthChecks
 from wherry.containers.links import Links
-from wherry.containers.logs import Logs, attributes
+from wherry.containers.logs import Logs, attributes, errand_of
 from wherry.containers.look import Looker
 from wherry.containers.names import validate
 from wherry.containers.ports import EventSink, Networking, Volumes
@@ -32,6 +32,7 @@ from wherry.containers.service import (
     Outgoing,
     Session,
 )
+from wherry.containers.shipping.courier import Couriers
 from wherry.containers.specs import Specs
 from wherry.containers.start import Starter, refuse
 from wherry.containers.stats import Stats
@@ -106,6 +107,9 @@ class ContainerEngine:
         self._checkpoints = Checkpoints(book, paths, runtime)
         self._rotator = Rotator(book, paths, runtime)
         self._logs = Logs(paths, self._rotator)
+        self._couriers = Couriers(
+            lambda live: errand_of(live.record, paths.container(live.id), facts.hostname)
+        )
         self._archiver = Archiver(paths, images, private)
         self._stats = Stats(book, specs.cgroup_path, facts.memory_total)
         self._looker = Looker(book, paths, images, runtime, networking, self._links)
@@ -144,6 +148,10 @@ class ContainerEngine:
         self._supervisor.on_end.append(self._health.end)
         self._supervisor.on_start.append(self._rotator.begin)
         self._supervisor.on_end.append(self._rotator.end)
+        self._supervisor.on_start.append(self._couriers.begin)
+        self._supervisor.on_end.append(self._couriers.end)
+        self._remover.before_remove.append(self._couriers.settle)
+        self._remover.on_remove.append(self._couriers.forget)
         self._remover.on_remove.append(self._rotator.forget)
 
     async def _again(self, live: Live) -> None:
@@ -464,10 +472,13 @@ class ContainerEngine:
     async def reconcile(self) -> None:
         self._book.load()
         await self._reconciler.reconcile()
+        for live in self._book:
+            self._couriers.begin(live)
 
     async def shutdown(self) -> None:
         self._health.close()
         self._rotator.close()
+        self._couriers.close()
         self._supervisor.close()
         self._sessions.close()
         await self._remover.close()

@@ -229,7 +229,7 @@ def render(
         "ResolvConfPath": str(place.resolv_conf) if started else "",
         "HostnamePath": str(place.hostname) if started else "",
         "HostsPath": str(place.hosts) if started else "",
-        "LogPath": "" if logs == "none" else str(place.log),
+        "LogPath": str(place.log) if logs == "json-file" else "",
         "Name": "/" + record.name,
         "RestartCount": record.restart_count,
         "Driver": facts.storage_driver,

@@ -4,45 +4,23 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 from urllib.parse import quote_plus
 
 from wherry.containers.attach import Chunks
 from wherry.containers.book import Live
+from wherry.containers.joiner import Joiner
 from wherry.containers.logoptions import details, policy
-from wherry.containers.record import Record
+from wherry.containers.record import Record, stamp
 from wherry.containers.rotation import Rotator
 from wherry.containers.service import LogLine, LogOptions
+from wherry.containers.shipping.courier import Errand
+from wherry.containers.shipping.origin import Origin, tag_of
 from wherry.containers.transitions import has_process
 from wherry.errors import Internal, NotImplementedYet
 from wherry.runtime import logfile
 from wherry.runtime.logfile import Selection, Snapshot
-from wherry.store.paths import Paths
-
-_LONGEST = 16 << 10
-"""Bytes of one line at most, as Docker cuts them."""
-
-
-class Joiner:
-    """Puts the pieces of a line together again: the monitor cuts where its buffer ends."""
-
-    def __init__(self) -> None:
-        self._open: dict[int, LogLine] = {}
-
-    def add(self, entries: list[LogLine]) -> list[LogLine]:
-        """The lines that ``entries`` complete; the rest goes on with the next ones."""
-        found: list[LogLine] = []
-        for entry in entries:
-            if self._open and (begun := self._open.pop(entry.stream, None)) is not None:
-                entry = LogLine(entry.stream, begun.data + entry.data, begun.stamp)
-            if entry.data.endswith(b"\n") or len(entry.data) >= _LONGEST:
-                found.append(entry)
-            else:
-                self._open[entry.stream] = entry
-        return found
-
-    def rest(self) -> list[LogLine]:
-        """Lines without an end, when nothing more comes."""
-        return list(self._open.values())
+from wherry.store.paths import ContainerPaths, Paths
 
 
 class Logs:
@@ -87,10 +65,37 @@ class Logs:
 
 def attributes(record: Record) -> str:
     """What ``logs --details`` puts before each line: ``key=value,...``, escaped as in a URL."""
+    found = extra_of(record)
+    return ",".join(f"{quote_plus(key)}={quote_plus(value)}" for key, value in found.items())
+
+
+def extra_of(record: Record) -> dict[str, str]:
+    """Labels and variables that the log options name."""
     pairs = (each.partition("=") for each in record.config.env or ())
     environment = {name: value for name, _, value in pairs}
-    found = details(record.host_config.log_config, record.labels, environment)
-    return ",".join(f"{quote_plus(key)}={quote_plus(value)}" for key, value in found.items())
+    return details(record.host_config.log_config, record.labels, environment)
+
+
+def errand_of(record: Record, place: ContainerPaths, hostname: str) -> Errand | None:
+    """What the courier of a container's log is to do; None where the log stays here."""
+    config = record.host_config.log_config
+    rules = policy(config)
+    if rules.target is None or config is None:
+        return None
+    origin = Origin(
+        id=record.id,
+        name=record.name,
+        image_id=record.image.id,
+        image_name=record.config.image or "",
+        command=record.argv,
+        created=stamp(record.created_ns),
+        hostname=hostname,
+        extra=extra_of(record),
+    )
+    origin = replace(origin, tag=tag_of(origin, config.config or {}))
+    return Errand(
+        config.type or "", rules.target, origin, place.log, place.log_cursor, rules.backlog
+    )
 
 
 async def _lines(
@@ -118,7 +123,7 @@ async def _chunks(live: Live, batches: AsyncGenerator[list[LogLine], None]) -> C
 
 
 def _refuse(record: Record) -> None:
-    if not policy(record.host_config.log_config).keeps:
+    if not policy(record.host_config.log_config).readable:
         raise NotImplementedYet("configured logging driver does not support reading")
 
 

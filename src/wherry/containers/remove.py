@@ -7,7 +7,7 @@ import errno
 import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from wherry.containers.attach import Sessions
@@ -44,6 +44,8 @@ class Remover:
         self._sessions = sessions
         self._stopper = stopper
         self._sweeps: set[asyncio.Task[None]] = set()
+        self.before_remove: list[Callable[[Live], Awaitable[None]]] = []
+        """Awaited when the container has ended and everything of it is still there."""
         self.on_remove: list[Callable[[Live], None]] = []
 
     async def remove(self, live: Live, *, force: bool, volumes: bool) -> None:
@@ -58,6 +60,8 @@ class Remover:
                 await self._stopper.force(live)
             if live.cleanup is not None:
                 await asyncio.wait([live.cleanup])
+            for hook in self.before_remove:
+                await hook(live)
             self._book.step(live, Event.REMOVE)
             await self.finish(live, volumes=volumes)
 

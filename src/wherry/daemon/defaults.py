@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wherry.containers import logoptions
+from wherry.containers.shipping.senders import check_present
 from wherry.daemon.config import Config
 from wherry.errors import Invalid, WherryError
 from wherry.runtime import seccomp
@@ -60,6 +61,7 @@ def _log(driver: str, options: Mapping[str, Any]) -> LogConfig:
     log = LogConfig(type=driver or "json-file", config=dict(options))
     try:
         logoptions.policy(log)
+        check_present(log.type)
     except WherryError as error:
         raise Invalid(f"log-driver {log.type}: {error.message}") from error
     return log

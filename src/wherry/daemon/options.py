@@ -106,7 +106,7 @@ _PLAIN = (
     Option("default-cgroupns-mode", ("--default-cgroupns-mode",), "text", "private or host"),
     Option("no-new-privileges", ("--no-new-privileges",), "bool", "for every container"),
     Option("seccomp-profile", ("--seccomp-profile",), "text", "path, builtin or unconfined"),
-    Option("log-driver", ("--log-driver",), "text", "json-file, local or none"),
+    Option("log-driver", ("--log-driver",), "text", "json-file, local, none, syslog, ..."),
     Option("log-opts", ("--log-opt",), "map", "option of the log driver, NAME=VALUE"),
     Option("shutdown-timeout", ("--shutdown-timeout",), "int", "seconds the end may take"),
 )

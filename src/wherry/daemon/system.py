@@ -14,6 +14,8 @@ from wherry import __version__
 from wherry.api.app import API_VERSION, MIN_API_VERSION, version_text
 from wherry.containers.logoptions import DRIVERS
 from wherry.containers.service import Containers
+from wherry.containers.shipping.senders import check_present
+from wherry.errors import NotImplementedYet
 from wherry.images.service import Images
 from wherry.linux.host import HostFacts
 from wherry.oci.platform import normalise
@@ -124,7 +126,7 @@ class SystemService:
                 "Volume": list(facts.volume_drivers),
                 "Network": list(facts.networks),
                 "Authorization": None,
-                "Log": list(facts.log_drivers),
+                "Log": [each for each in facts.log_drivers if _has(each)],
             },
             "MemoryLimit": "memory" in controllers,
             "SwapLimit": host.swap_limit,
@@ -286,3 +288,11 @@ def _descriptors() -> int:
         return len(os.listdir("/proc/self/fd"))
     except OSError:
         return 0
+
+
+def _has(driver: str) -> bool:
+    try:
+        check_present(driver)
+    except NotImplementedYet:
+        return False
+    return True

@@ -56,6 +56,11 @@ class ContainerPaths:
         """Current log segment; rotated ones are beside it as ``log.1``, ``log.2.gz`` ..."""
         return self.root / "log"
 
+    @property
+    def log_cursor(self) -> Path:
+        """How far the log has been sent elsewhere."""
+        return self.root / "sent"
+
     @cached_property
     def hosts(self) -> Path:
         return self.root / "hosts"
