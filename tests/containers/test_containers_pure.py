@@ -183,7 +183,7 @@ def test_good_limits_pass() -> None:
         (HostConfig(uts_mode="container:x"), Invalid, "invalid UTS mode"),
         (HostConfig(runtime="nope"), Invalid, "unknown or invalid runtime name: nope"),
         (HostConfig(log_config=LogConfig(type="nope")), Invalid, "no log driver named 'nope'"),
-        (HostConfig(log_config=LogConfig(type="syslog")), NotImplementedYet, "syslog"),
+        (HostConfig(log_config=LogConfig(type="splunk")), NotImplementedYet, "splunk"),
         (HostConfig(isolation="hyperv"), Invalid, "invalid isolation"),
     ],
 )
