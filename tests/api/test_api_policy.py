@@ -213,6 +213,21 @@ def test_other_containers() -> None:
             host(**fields)
 
 
+def test_what_comes_first() -> None:
+    made = create(
+        HostConfig={"DependsOn": ["mine:healthy"]}, Labels={"wherry.depends-on": "/mine:healthy"}
+    )
+    assert made.host_config is not None
+    assert made.host_config.depends_on == [f"{'1' * 64}:healthy"]
+    assert "wherry.depends-on" not in (made.labels or {})
+    for fields in (
+        {"HostConfig": {"DependsOn": ["other"]}},
+        {"Labels": {"wherry.depends-on": "mine,other:completed"}},
+    ):
+        with pytest.raises(NotFound, match="other"):
+            create(**fields)
+
+
 def test_endpoints() -> None:
     def endpoints(**settings: Any) -> None:
         create(NetworkingConfig={"EndpointsConfig": settings})
@@ -290,6 +305,9 @@ async def test_check_and_handler_read_a_body_as_the_same_type(tmp_path: Path) ->
         ):
             reply = await service.ask("POST", path, body)
             assert reply.status in (200, 201), reply.body
+        assert (await service.ask("POST", "/containers/c1/start?checkpoint=x")).status == 204
+        elsewhere = "/containers/c1/start?checkpoint=x&checkpoint-dir=/tmp"
+        assert (await service.ask("POST", elsewhere)).status == 403
 
 
 @pytest.mark.parametrize("text", ["", "team", "team=", "=web", "name=x", "image=x"])

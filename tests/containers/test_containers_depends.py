@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import itertools
 from typing import Any
 
@@ -18,7 +19,7 @@ from wherry.containers.record import Health, State
 from wherry.containers.transitions import Status
 from wherry.errors import Conflict, Invalid, NotModified
 from wherry.linux.tasks import spawn
-from wherry.wire.container import Config, HealthConfig, HostConfig, RestartPolicy, UpdateRequest
+from wherry.wire.container import Config, HealthConfig, HostConfig, RestartPolicy
 
 CHECK = HealthConfig(test=["CMD", "true"])
 
@@ -132,11 +133,22 @@ async def test_wishes_are_checked_at_create(world: World) -> None:
     with pytest.raises(Conflict, match="web depends on db, which does not exist"):
         await world.engine.start("web")
     assert world.state(web)["Status"] == "created"
-    with pytest.raises(Invalid, match="DependsOn"):
-        await world.engine.update("web", UpdateRequest(labels_add={LABEL: "web"}))
-    await world.engine.update("web", UpdateRequest(labels_add={LABEL: "old"}))
+    await world.engine.rename("old", "db")
     await world.engine.start("web")
-    assert world.state("old")["Running"]
+    assert world.state("db")["Running"]
+    assert world.engine.inspect("web")["HostConfig"]["DependsOn"] == ["db"]
+
+
+async def test_an_image_has_no_wishes(world: World) -> None:
+    config = world.images.image.config
+    labels = {"Labels": {LABEL: "nobody"}}
+    image = dataclasses.replace(
+        world.images.image, config=msgspec.structs.replace(config, config=labels)
+    )
+    world.images.image = image
+    await make(world, "web")
+    await world.engine.start("web")
+    assert world.engine.inspect("web")["Config"]["Labels"] == {LABEL: "nobody"}
 
 
 async def test_a_chain_starts_from_its_end(world: World) -> None:

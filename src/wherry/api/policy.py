@@ -41,6 +41,7 @@ class Rule(Enum):
     NO = "refused"
     OPEN = "tells nothing of containers"
     OWN = "``{id}`` is an own container"
+    START = "an own container, from no directory of the host"
     OWN_EXEC = "``{id}`` is an exec of an own container"
     LIST = "its filters are narrowed to own containers"
     EVENTS = "those of own containers"
@@ -73,7 +74,7 @@ TABLE: Mapping[str, tuple[bool, Rule]] = {
     "GET /containers/{id}/logs": (READ, Rule.OWN),
     "DELETE /containers/{id}/logs": (CHANGE, Rule.OWN),
     "GET /containers/{id}/stats": (READ, Rule.OWN),
-    "POST /containers/{id}/start": (CHANGE, Rule.OWN),
+    "POST /containers/{id}/start": (CHANGE, Rule.START),
     "POST /containers/{id}/stop": (CHANGE, Rule.OWN),
     "POST /containers/{id}/restart": (CHANGE, Rule.OWN),
     "POST /containers/{id}/kill": (CHANGE, Rule.OWN),
@@ -202,6 +203,8 @@ class Guard:
         elif rule is Rule.CREATE:
             self._refuse_taken(call, label)
             rules.confine_create(await call.body(CreateRequest), label, own)
+        elif rule is Rule.START and call.query.text("checkpoint-dir"):
+            raise refuse("checkpoint-dir")
         elif rule is Rule.RENAME:
             self._refuse_taken(call, label)
         elif rule is Rule.UPDATE:

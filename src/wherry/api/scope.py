@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from wherry.containers import depends
 from wherry.errors import Forbidden, Invalid
 from wherry.volumes.spec import parse_bind
 from wherry.wire.container import CreateRequest, HostConfig, Mount, NetworkingConfig, UpdateRequest
@@ -75,7 +76,7 @@ _WORDS: Mapping[str, frozenset[str]] = {
 }
 """Fields that may only say these words, or ``container:`` and an own one where that exists."""
 _PEERS = frozenset({"ipc_mode", "network_mode", "pid_mode"})
-_TEXT_LISTED = "binds links log_config mounts oom_score_adj security_opt volumes_from"
+_TEXT_LISTED = "binds depends_on links log_config mounts oom_score_adj security_opt volumes_from"
 _LISTED = frozenset(_TEXT_LISTED.split())
 """Fields with rules of their own."""
 _TEXT_UPDATE = (
@@ -118,6 +119,13 @@ def confine_create(request: CreateRequest, label: Label, own: Own) -> None:
         raise refuse(f"the label {label.key}={asked}: it is {label.text}")
     request.labels = {**(request.labels or {}), label.key: label.value}
     _only(request, _CONFIG | {"host_config", "networking_config"}, "")
+    wishes = depends.wishes(request.host_config or HostConfig(), request.labels)
+    request.labels.pop(depends.LABEL, None)
+    if wishes:
+        request.host_config = request.host_config or HostConfig()
+        request.host_config.depends_on = [
+            str(depends.Wish(own(each.name), each.condition)) for each in wishes
+        ]
     if request.host_config is not None:
         _confine_host(request.host_config, label, own)
     if request.networking_config is not None:

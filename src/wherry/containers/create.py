@@ -54,8 +54,9 @@ class Creator:
         self._facts = facts
         self._check = check
         self._links = links
-        self.on_check: list[Callable[[str, HostConfig, Mapping[str, str]], None]] = []
-        """Further checks of name, host configuration and labels; they raise ``Invalid``."""
+        self.on_check: list[Callable[[str, HostConfig, Mapping[str, str]], HostConfig]] = []
+        """Further checks of name, host configuration and the request's labels: what the host
+        configuration becomes. They raise ``Invalid``."""
 
     async def create(
         self, name: str | None, request: CreateRequest, platform: str | None
@@ -74,7 +75,7 @@ class Creator:
         config = _named(config, host, container_id, self._facts.hostname, self._peer_hostname)
         bare = wanted or names.generate(self._book.names)
         for each in self.on_check:
-            each(bare, host, config.labels or {})
+            host = each(bare, host, request.labels or {})
         self._book.reserve(bare, container_id)
         try:
             more = await self._make(container_id, bare, config, host, request, image)

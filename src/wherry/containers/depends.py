@@ -1,8 +1,9 @@
 """What must be there before a container starts: ``--depends-on NAME[:started|healthy|completed]``.
 
 A wish names another container, not its id: one that was made anew under the name is meant as well.
-Wishes come from ``HostConfig.DependsOn`` and, for clients that know no such field, from the label
-``wherry.depends-on`` (with commas between them).
+Wishes are ``HostConfig.DependsOn``; clients that know no such field say the same in the label
+``wherry.depends-on`` of a create, with commas. An image's label is not asked: what it is run beside
+is not its maker's to say.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+
+import msgspec
 
 from wherry.containers.book import Book, Live
 from wherry.containers.health import plan_of
@@ -29,6 +33,10 @@ class Wish:
     name: str
     condition: str = "started"
 
+    def __str__(self) -> str:
+        """As it was written, without the default condition."""
+        return self.name if self.condition == "started" else f"{self.name}:{self.condition}"
+
 
 def parse(text: str) -> Wish:
     """``db``, ``db:healthy``. ``Invalid`` names the field."""
@@ -43,7 +51,7 @@ def parse(text: str) -> Wish:
     return Wish(name, condition or "started")
 
 
-def wishes(host: HostConfig, labels: Mapping[str, str]) -> list[Wish]:
+def wishes(host: HostConfig, labels: Mapping[str, str] = MappingProxyType({})) -> list[Wish]:
     """All of them, in order; ``Invalid`` for two different ones of the same container."""
     texts = list(host.depends_on or ())
     texts += [each for each in labels.get(LABEL, "").split(",") if each.strip()]
@@ -122,12 +130,15 @@ class Dependencies:
         self._book = book
         self._start = start
 
-    def check(self, name: str, host: HostConfig, labels: Mapping[str, str]) -> None:
+    def check(self, name: str, host: HostConfig, labels: Mapping[str, str]) -> HostConfig:
         """At create: every wish is for a container that is there, and none leads back.
 
-        Raises ``Invalid`` naming the field.
+        ``labels``: those of the request; the result has their wishes too. Raises ``Invalid``
+        naming the field.
         """
         mine = wishes(host, labels)
+        if not mine:
+            return host
         for wish in mine:
             if wish.name != name:
                 self._find(wish, Invalid, "DependsOn: ")
@@ -135,6 +146,9 @@ class Dependencies:
         found = circle(name, lambda each: own.get(each) or self._needs(each))
         if found:
             raise Invalid(f"DependsOn: a circle: {' -> '.join(found)}")
+        texts = [str(each) for each in mine]
+        filled: HostConfig = msgspec.structs.replace(host, depends_on=texts)
+        return filled
 
     async def ready(self, live: Live) -> None:
         """Start what the container needs and wait until it is as wished.
@@ -142,7 +156,7 @@ class Dependencies:
         ``Conflict`` says which one cannot be had, and why.
         """
         record = live.record
-        mine = wishes(record.host_config, record.labels)
+        mine = wishes(record.host_config)
         if not mine:
             return
         found = circle(record.name, self._needs)
@@ -212,4 +226,4 @@ class Dependencies:
             record = self._book.get(name).record
         except WherryError:
             return []
-        return [self._canonical(each.name) for each in wishes(record.host_config, record.labels)]
+        return [self._canonical(each.name) for each in wishes(record.host_config)]

@@ -131,7 +131,6 @@ class ContainerEngine:
             facts,
             self._health,
             live_mounts or LiveMounts(private),
-            self._dependencies,
         )
         self._reconciler = Reconciler(
             book,

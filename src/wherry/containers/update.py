@@ -19,7 +19,6 @@ import msgspec
 from wherry.containers import defaults
 from wherry.containers.book import Book, Live
 from wherry.containers.changes import Changed, changes, health_after
-from wherry.containers.depends import LABEL, Dependencies
 from wherry.containers.facts import HostFacts
 from wherry.containers.health import HealthChecks
 from wherry.containers.layers import lower_dirs, user_of
@@ -56,7 +55,6 @@ class Updater:
         facts: HostFacts,
         health: HealthChecks,
         mounts: LiveMounts,
-        dependencies: Dependencies,
     ) -> None:
         self._book = book
         self._paths = paths
@@ -68,7 +66,6 @@ class Updater:
         self._facts = facts
         self._health = health
         self._mounts = mounts
-        self._dependencies = dependencies
 
     async def update(self, live: Live, asked: UpdateRequest) -> Outcome:
         """See ``containers.service.Containers.update``. All of it, or nothing."""
@@ -86,9 +83,6 @@ class Updater:
             outcome = Outcome([*discarded, *changed.warnings])
             outcome.warnings += defaults.check_resources(changed.host, self._facts)
             defaults.check_policy(changed.host)
-            if LABEL in (asked.labels_add or {}):
-                labels = changed.config.labels or {}
-                self._dependencies.check(record.name, changed.host, labels)
             if changed.ports:
                 outcome.warnings += self._networking.check(changed.host, record.networking)[1]
             ran = live.running is not None
