@@ -16,6 +16,8 @@ from wherry.api.system import SystemRoutes
 
 
 class Facts:
+    experimental = False
+
     def __init__(self) -> None:
         self.asked: list[tuple[set[str], bool]] = []
 

@@ -27,7 +27,6 @@ API_VERSION = (1, 55)
 MIN_API_VERSION = (1, 24)
 HEADERS = {
     "Api-Version": "1.55",
-    "Docker-Experimental": "false",
     "Ostype": "linux",
     "Server": f"Wherry/{__version__} (linux)",
 }
@@ -68,6 +67,7 @@ class Request(web.BaseRequest):
     """A request whose replies, streams included, carry Docker's headers."""
 
     async def _prepare_hook(self, response: web.StreamResponse) -> None:
+        response.headers.setdefault("Docker-Experimental", "false")
         response.headers.update(HEADERS)
 
 

@@ -14,6 +14,10 @@ from wherry.errors import Invalid, NotFound
 class System(Protocol):
     """Implemented by the daemon: who it is and what it has."""
 
+    @property
+    def experimental(self) -> bool:
+        """Whether Docker's client shows commands such as ``checkpoint``."""
+
     def version(self) -> dict[str, Any]:
         """The body of ``GET /version``."""
 
@@ -43,6 +47,7 @@ class SystemRoutes:
             "Pragma": "no-cache",
             "Builder-Version": "1",
             "Swarm": "inactive",
+            "Docker-Experimental": "true" if self._system.experimental else "false",
             # Clients send ``dry-run`` to the prunes named here and to no other: one that does
             # not know the parameter would really remove things.
             "Wherry-Dry-Run": "containers, images, networks, volumes",

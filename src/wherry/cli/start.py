@@ -31,7 +31,8 @@ def start(ctx: Context, options: Options, args: list[str]) -> int:
             ctx.warn(error.message)
             failed.append(name)
             continue
-        ctx.say(name)
+        if not options.text("checkpoint"):  # Docker's client is silent then
+            ctx.say(name)
     if failed:
         raise CliError(f"Error: failed to start containers: {', '.join(failed)}")
     return 0

@@ -108,13 +108,13 @@ _PLAIN = (
     Option("seccomp-profile", ("--seccomp-profile",), "text", "path, builtin or unconfined"),
     Option("log-driver", ("--log-driver",), "text", "json-file, local, none, syslog, ..."),
     Option("log-opts", ("--log-opt",), "map", "option of the log driver, NAME=VALUE"),
+    Option("experimental", ("--experimental",), "bool", "show Docker's client experimental ones"),
     Option("shutdown-timeout", ("--shutdown-timeout",), "int", "seconds the end may take"),
 )
 
 _NO_EFFECT = (
     ("live-restore", ("--live-restore",), "bool"),
     ("userland-proxy-path", ("--userland-proxy-path",), "text"),
-    ("experimental", ("--experimental",), "bool"),
     ("features", (), "map"),
     ("builder", (), "map"),
     ("containerd", ("--containerd",), "text"),

@@ -248,6 +248,7 @@ def _system_facts(
         log_driver=container_defaults(config).log.type or "json-file",
         networks=networks.DRIVERS,
         network_warnings=networks.warnings,
+        experimental=config.flag("experimental"),
     )
 
 

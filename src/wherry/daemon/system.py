@@ -49,6 +49,7 @@ class SystemFacts:
     volume_drivers: tuple[str, ...] = ("local",)
     log_drivers: tuple[str, ...] = DRIVERS
     log_driver: str = "json-file"
+    experimental: bool = False
 
 
 class SystemService:
@@ -72,6 +73,10 @@ class SystemService:
         self._debug = debug
         self._listeners = listeners
 
+    @property
+    def experimental(self) -> bool:
+        return self._facts.experimental
+
     def version(self) -> dict[str, Any]:
         facts, host = self._facts, self._facts.host
         arch = normalise("linux", host.architecture).architecture
@@ -85,7 +90,7 @@ class SystemService:
             "GoVersion": "",
             "GitCommit": "",
             "BuildTime": "",
-            "Experimental": "false",
+            "Experimental": "true" if facts.experimental else "false",
         }
         parts = [{"Name": "Engine", "Version": __version__, "Details": details}]
         if facts.runtime.monitor_version:
@@ -164,7 +169,7 @@ class SystemService:
             "NoProxy": os.environ.get("NO_PROXY", ""),
             "Name": host.hostname,
             "Labels": self._labels(),
-            "ExperimentalBuild": False,
+            "ExperimentalBuild": facts.experimental,
             "ServerVersion": __version__,
             "Runtimes": self._runtimes(),
             "DefaultRuntime": facts.runtime.default,
