@@ -7,6 +7,7 @@ engine. One object serves one thread.
 from __future__ import annotations
 
 import json
+import re
 import socket
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,7 +15,8 @@ from types import TracebackType
 from typing import Any
 
 API = "/v1.41"
-"""The newest version that Docker 20.10 speaks."""
+"""The newest version that Docker 20.10 speaks, for paths that name none themselves."""
+_VERSIONED = re.compile(r"/v\d")
 
 
 class EngineError(Exception):
@@ -146,7 +148,8 @@ class Client:
         return b"".join(chunks)
 
     def _head(self, method: str, path: str, length: int, kind: str, extra: str = "") -> bytes:
-        lines = [f"{method} {self._api}{path} HTTP/1.1", "Host: engine", f"Content-Type: {kind}"]
+        version = "" if _VERSIONED.match(path) else self._api
+        lines = [f"{method} {version}{path} HTTP/1.1", "Host: engine", f"Content-Type: {kind}"]
         lines.append(f"Content-Length: {length}")
         if extra:
             lines.append(extra)

@@ -84,6 +84,8 @@ def test_binds(cli: Cli, tmp_path: Path) -> None:
     assert (tmp_path / "g").read_text() == "new\n"
     sh(cli, "touch /m/x", "-v", f"{tmp_path}:/m:ro", code=1)
     assert sh(cli, "cat /deep/er/file", "-v", f"{tmp_path}/f:/deep/er/file") == "host"
+    assert sh(cli, "cat /etc/passwd", "-v", f"{tmp_path}/f:/etc/passwd:ro") == "host"
+    sh(cli, "echo x > /f", "-v", f"{tmp_path}/f:/f:ro", code=1)
     sh(cli, "true", "-v", f"{tmp_path}/made/here:/m")
     assert (tmp_path / "made" / "here").is_dir()
     missing = cli("create", "--mount", f"type=bind,src={tmp_path}/nope,dst=/m", BASE)

@@ -308,7 +308,7 @@ def test_tmpfs_options(text: str, expected: list[str]) -> None:
     [
         ({"tmpfs": {"/x": "size=1,wrong"}}, r'invalid tmpfs option \["wrong"\]'),
         ({"tmpfs": {"rel": ""}}, "mount path must be absolute"),
-        ({"tmpfs": {"/": ""}}, "mount path must be absolute"),
+        ({"tmpfs": {"/": ""}}, "destination can't be '/'"),
         ({"cap_add": ["NOPE"]}, 'invalid CapAdd: unknown capability: "CAP_NOPE"'),
         ({"cap_drop": ["nope"]}, 'invalid CapDrop: unknown capability: "CAP_NOPE"'),
         ({"security_opt": ["odd"]}, 'invalid --security-opt 1: "odd"'),

@@ -371,7 +371,7 @@ async def test_locks_exclude_and_vanish() -> None:
 
 
 def test_rows_survive_reopening(house: House) -> None:
-    row = VolumeRow("1", "x1", "local", 5, {"size": "1"}, {"l": "v"}, 1, "image")
+    row = VolumeRow("1", "x1", "local", 5, {"size": "1"}, {"l": "v"}, 1, "image", bare=False)
     house.service.table.add(row)
     again, _, _ = house.open()
     assert again.table.by_name("x1") == row

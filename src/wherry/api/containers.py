@@ -70,6 +70,7 @@ class ContainerRoutes:
             request.host_config = HostConfig()
         if request.networking_config is None:
             request.networking_config = NetworkingConfig()
+        _check_mounts(request.host_config, call.version)
         identity, warnings = await self._containers.create(
             call.query.maybe("name"), request, call.query.maybe("platform")
         )
@@ -289,3 +290,16 @@ def as_api(config: Config) -> dict[str, Any]:
     """A struct as a mapping with the API's keys."""
     built: dict[str, Any] = msgspec.to_builtins(config)
     return built
+
+
+def _check_mounts(host: HostConfig, version: tuple[int, int]) -> None:
+    """What an older client cannot mean. ``Invalid`` as Docker words it."""
+    for mount in host.mounts or ():
+        bind, volume = mount.bind_options, mount.volume_options
+        if bind is not None:
+            if version < (1, 42):
+                bind.create_mountpoint = None
+            if version < (1, 44) and bind.read_only_force_recursive:
+                raise Invalid("BindOptions.ReadOnlyForceRecursive needs API v1.44 or newer")
+        if volume is not None and volume.subpath and version < (1, 45):
+            raise Invalid("VolumeOptions.Subpath needs API v1.45 or newer")

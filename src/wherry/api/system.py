@@ -72,8 +72,16 @@ class SystemRoutes:
 
     async def disk_usage(self, call: Call) -> web.StreamResponse:
         known = frozenset({"container", "image", "volume", "build-cache"})
-        asked = frozenset(call.query.texts("type"))
+        asked = frozenset(call.query.texts("type") if call.version >= (1, 42) else ())
         for kind in asked - known:
             raise Invalid(f"unknown object type: {kind}")
-        verbose = call.query.flag("verbose", default=call.version < (1, 52))
-        return json_reply(await self._system.disk_usage(asked or known, verbose))
+        older = call.version < (1, 52)
+        verbose = call.query.flag("verbose", default=older)
+        body = await self._system.disk_usage(asked or known, verbose)
+        return json_reply(_before_sums(body) if older else body)
+
+
+def _before_sums(body: dict[str, Any]) -> dict[str, Any]:
+    """``/system/df`` as it was up to API 1.51: what was not asked for is null."""
+    rows = {name: body.get(name) for name in ("Images", "Containers", "Volumes", "BuildCache")}
+    return {"LayersSize": body.get("LayersSize", 0), **rows}

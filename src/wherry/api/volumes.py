@@ -6,7 +6,7 @@ from aiohttp import web
 
 from wherry.api.replies import empty, json_reply
 from wherry.api.routing import Call, Router
-from wherry.errors import Invalid, NotImplementedYet
+from wherry.errors import Invalid, NotImplementedYet, Unavailable
 from wherry.volumes.service import VolumeService
 from wherry.wire.volume import VolumeCreate, VolumeUpdate
 
@@ -27,10 +27,14 @@ class VolumeRoutes:
         add("POST", "/wherry/volumes/{name}/rename", self.rename)
 
     async def listing(self, call: Call) -> web.StreamResponse:
-        return json_reply(await self._volumes.listing(call.query.filters()))
+        try:
+            filters = call.query.filters()
+        except Invalid as error:
+            raise Invalid(f"error reading volume filters: {error.message}") from error
+        return json_reply(await self._volumes.listing(filters))
 
     async def create(self, call: Call) -> web.StreamResponse:
-        body = await call.body(VolumeCreate)
+        body = await call.body(VolumeCreate, optional=True)
         if body.cluster_volume_spec is not None:
             raise NotImplementedYet("cluster volumes are not implemented by this version of Wherry")
         volume = await self._volumes.create(
@@ -56,8 +60,7 @@ class VolumeRoutes:
         return json_reply(asked.mark(pruned))
 
     async def cluster_update(self, call: Call) -> web.StreamResponse:
-        await self._volumes.inspect(call.path["name"])
-        raise Invalid("volume is not a cluster volume: use the update of Wherry's own API")
+        raise Unavailable("volume update only valid for cluster volumes, but swarm is unavailable")
 
     async def update(self, call: Call) -> web.StreamResponse:
         body = await call.body(VolumeUpdate)

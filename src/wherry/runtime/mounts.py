@@ -92,7 +92,9 @@ def tmpfs(entries: Mapping[str, str] | None) -> list[Mount]:
     """Mounts of ``HostConfig.Tmpfs``. Raises ``Invalid``."""
     made = []
     for target, text in (entries or {}).items():
-        if not target.startswith("/") or target.rstrip("/") == "":
+        if target and not target.strip("/"):
+            raise Invalid("invalid specification: destination can't be '/'")
+        if not target.startswith("/"):
             raise Invalid(f"invalid mount path: '{target}' mount path must be absolute")
         made.append(mount(target, "tmpfs", "tmpfs", *tmpfs_options(text or "")))
     return made

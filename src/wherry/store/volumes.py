@@ -32,7 +32,7 @@ class VolumeRow:
     """``backing``: '' a directory, ``image`` a loop-mounted file, ``quota`` a project quota,
     ``mount`` a file system that the options name. ``size_limit``: bytes, 0 for none.
     ``state``: one of the words above. ``moved_from``: the name under which its directory may
-    still be, while it is being renamed."""
+    still be, while it is being renamed. ``bare``: made without options, not even an empty map."""
 
     id: str
     name: str
@@ -44,6 +44,7 @@ class VolumeRow:
     backing: str = ""
     state: str = READY
     moved_from: str = ""
+    bare: bool = True
 
     @property
     def hidden(self) -> bool:
@@ -52,12 +53,14 @@ class VolumeRow:
 
 
 def _row(row: sqlite3.Row) -> VolumeRow:
+    options = json.loads(row["options"])
     return VolumeRow(
         id=row["id"],
         name=row["name"],
         driver=row["driver"],
         created_ns=row["created_ns"],
-        options=json.loads(row["options"]),
+        options=options or {},
+        bare=options is None,
         labels=json.loads(row["labels"]),
         size_limit=row["size_limit"],
         backing=row["backing"],
@@ -80,7 +83,7 @@ class VolumeTable:
                     row.id,
                     row.name,
                     row.driver,
-                    json.dumps(dict(row.options)),
+                    json.dumps(None if row.bare and not row.options else dict(row.options)),
                     json.dumps(None if row.labels is None else dict(row.labels)),
                     row.created_ns,
                     row.size_limit,

@@ -7,13 +7,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from wherry.errors import Conflict, Internal, Invalid, NotFound, WherryError
+from wherry.errors import Conflict, Invalid, NotFound, WherryError
 from wherry.store.volumes import ANONYMOUS, NAMED, POPULATING, READY, VolumeRow
 from wherry.volumes import files, filling, points, spec
 from wherry.volumes.archive import VolumeArchive
@@ -101,7 +102,7 @@ class ContainerVolumes:
     def _check(self, wanted: spec.Wanted) -> None:
         """What must hold before anything is made."""
         if wanted.kind == "bind" and not wanted.create_source:
-            if not os.path.lexists(wanted.source):
+            if not os.path.exists(wanted.source):
                 raise Invalid(
                     'invalid mount config for type "bind": '
                     f"bind source path does not exist: {wanted.source}"
@@ -110,7 +111,11 @@ class ContainerVolumes:
             if wanted.source and (wanted.driver or LOCAL) == LOCAL:
                 self._check_name(wanted.source)
             if wanted.driver:
-                self._service.drivers.get(wanted.driver)
+                try:
+                    self._service.drivers.get(wanted.driver)
+                except NotFound as error:
+                    lead = f"create {wanted.source}: " if wanted.source else ""
+                    raise NotFound(f"{lead}{error.message}") from error
         elif wanted.kind == "image":
             self._host.image_layers(wanted.source)
 
@@ -243,7 +248,7 @@ class ContainerVolumes:
         if point.extra.get("idmap"):
             user = await asyncio.to_thread(root.user)
             source = await self._host.idmapped(container_id, number, source, user)
-        return points.oci(point, source)
+        return points.oci(point, source, directory=os.path.isdir(source))
 
     def _bind_source(self, point: MountPoint) -> str:
         source = point.source
@@ -256,7 +261,10 @@ class ContainerVolumes:
                     )
                 Path(source).mkdir(mode=0o755, parents=True, exist_ok=True)
         except OSError as error:
-            raise Internal(f"error while creating mount source path '{source}': {error}") from error
+            what = f"error while creating mount source path '{source}': mkdir {source}"
+            if error.errno in (errno.ENOTDIR, errno.ENAMETOOLONG, errno.EACCES):
+                raise Invalid(f"{what}: {os.strerror(error.errno).lower()}") from error
+            raise files.trouble(what, error) from error
         self._host.check_propagation(source, point.propagation)
         return source
 

@@ -92,7 +92,8 @@ class HostMounts:
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR):
                 raise NotFound(
-                    f"cannot access path {base}/{subpath}: no such file or directory"
+                    f"cannot access path {base}/{subpath}: lstat {base}/{subpath}: "
+                    "no such file or directory"
                 ) from error
             if error.errno in (errno.EXDEV, errno.ELOOP):
                 raise Invalid(f"subpath {subpath} of {name} leads out of the volume") from error

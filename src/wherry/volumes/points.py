@@ -116,12 +116,15 @@ def listed(point: MountPoint) -> bool:
     return bool(point.extra.get("listed", True))
 
 
-def oci(point: MountPoint, source: str) -> Mapping[str, Any]:
-    """The entry of ``mounts`` in the runtime spec."""
+def oci(point: MountPoint, source: str, *, directory: bool = True) -> Mapping[str, Any]:
+    """The entry of ``mounts`` in the runtime spec. ``directory``: whether ``source`` is one.
+
+    Nothing can be mounted below a file, and crun refuses ``rro`` for one.
+    """
     kind = "tmpfs" if point.type == "tmpfs" else "bind"
     return {
         "destination": point.destination,
         "type": kind,
         "source": source,
-        "options": list(point.options),
+        "options": ["ro" if each == "rro" and not directory else each for each in point.options],
     }

@@ -96,7 +96,7 @@ class VolumeService:
             labels = {**(labels or {}), ANONYMOUS_LABEL: ""}
         try:
             async with self.lock(name):
-                row, new = await self._ensure(name, driver, options or {}, labels)
+                row, new = await self._ensure(name, driver, options, labels)
                 with self.table.database.transaction():
                     if new:
                         self._enter(row)
@@ -113,10 +113,12 @@ class VolumeService:
         self,
         name: str,
         driver_name: str,
-        options: Mapping[str, str],
+        options: Mapping[str, str] | None,
         labels: Mapping[str, str] | None,
     ) -> tuple[VolumeRow, bool]:
         """A new one is made, and not yet in the table as ready."""
+        if driver_name:
+            self.drivers.get(driver_name)
         row = self.table.by_name(name)
         if row is not None and not row.hidden:
             if driver_name and row.driver != driver_name:
@@ -134,11 +136,12 @@ class VolumeService:
             name=name,
             driver=driver.name,
             created_ns=time.time_ns(),
-            options=dict(options),
+            options=dict(options or {}),
+            bare=options is None,
             labels=None if labels is None else dict(labels),
         )
         local = self.drivers.local
-        if driver is not local or "size" not in options or local.folder(wanted).exists():
+        if driver is not local or "size" not in wanted.options or local.folder(wanted).exists():
             return await driver.create(wanted), True
         # Several steps: start-up removes it if it does not come to the last one.
         self.table.add(replace(wanted, state=MAKING))
@@ -223,7 +226,7 @@ class VolumeService:
             "Labels": None if row.labels is None else dict(row.labels),
             "Mountpoint": driver.path(row),
             "Name": row.name,
-            "Options": dict(row.options) or None,
+            "Options": None if row.bare and not row.options else dict(row.options),
             "Scope": driver.scope,
         }
         if status:
@@ -298,8 +301,12 @@ class VolumeService:
         (``only_anonymous`` False). ``dry_run``: only say which; ``without``: ids of containers
         to be taken as removed.
         """
-        choice = Choice(filters, *(("all",) if only_anonymous else ()))
-        everything = choice.filters.boolean("all") if only_anonymous else True
+        choice = Choice(filters, "all")
+        everything = choice.filters.boolean("all")
+        if not only_anonymous:
+            if choice.filters.get("all") and not everything:
+                raise Invalid("invalid filter 'all': before API 1.42 nothing else can be chosen")
+            everything = True
         removed: list[str] = []
         reclaimed = 0
         for row in self.table.all():

@@ -7,6 +7,7 @@ moby's ``volume/mounts`` (API v1.24-v1.55).
 
 from __future__ import annotations
 
+import json
 import posixpath
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -68,8 +69,9 @@ def volume_name(name: str) -> str:
             "volume name is too short, names should be at least two alphanumeric characters"
         )
     if not _NAME.fullmatch(name):
+        shown = json.dumps(name, ensure_ascii=False)
         raise Invalid(
-            f'"{name}" includes invalid characters for a local volume name, only "{_NAME_RULE}" '
+            f'{shown} includes invalid characters for a local volume name, only "{_NAME_RULE}" '
             "are allowed. If you intended to pass a host directory, use absolute path"
         )
     if len(name) > _NAME_LIMIT:
@@ -145,7 +147,7 @@ def _check_target(kind: str, target: str) -> None:
         raise _config_error(kind, "field Target must not be empty")
     if "\0" in target:
         raise _config_error(kind, "invalid mount path: it holds a NUL byte")
-    if posixpath.normpath(target) in ("/", "//", "."):
+    if posixpath.normpath(target) in ("/", "//"):
         raise _config_error(kind, "invalid specification: destination can't be '/'")
     _check_absolute(kind, target)
 
@@ -161,11 +163,9 @@ def parse_mount(mount: Mount) -> Wanted:
     ``Invalid``: 'invalid mount config for type "bind": ...'.
     """
     kind = mount.type or ""
-    if kind not in ("bind", "volume", "tmpfs", "image"):
-        if kind in ("npipe", "cluster"):
-            raise _config_error(kind, f"mount type {kind} is not supported on this host")
-        raise _config_error(kind, "mount type unknown")
     _check_target(kind, mount.target or "")
+    if kind not in ("bind", "volume", "tmpfs", "image"):
+        raise _config_error(kind, "mount type unknown")
     _check_fields(kind, mount)
     consistency = mount.consistency or ""
     if consistency and consistency not in _CONSISTENCY:
@@ -198,7 +198,7 @@ def _check_fields(kind: str, mount: Mount) -> None:
         ("ImageOptions", "image", mount.image_options),
     ):
         if value is not None and kind != owner:
-            raise _config_error(kind, f"field {name} must not be specified")
+            raise Invalid(f'{name} must not be specified on mount type "{kind}"')
 
 
 def _check_subpath(kind: str, subpath: str) -> None:

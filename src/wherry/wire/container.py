@@ -142,7 +142,17 @@ class ThrottleDevice(Wire):
     rate: int = 0
 
 
-class BindOptions(Wire, omit_defaults=True):
+class Sparse(Wire, omit_defaults=True):
+    """Written without what is empty, as Docker does with mounts."""
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            if not value and not isinstance(value, msgspec.Struct):
+                setattr(self, name, None)
+
+
+class BindOptions(Sparse):
     propagation: str | None = None
     non_recursive: bool | None = None
     create_mountpoint: bool | None = None
@@ -152,29 +162,29 @@ class BindOptions(Wire, omit_defaults=True):
     """Beyond Docker: ``match-user``, the container's user and the source's owner change places."""
 
 
-class DriverConfig(Wire, omit_defaults=True):
+class DriverConfig(Sparse):
     name: str | None = None
     options: dict[str, str] | None = None
 
 
-class VolumeOptions(Wire, omit_defaults=True):
+class VolumeOptions(Sparse):
     no_copy: bool | None = None
     labels: dict[str, str] | None = None
     driver_config: DriverConfig | None = None
     subpath: str | None = None
 
 
-class TmpfsOptions(Wire, omit_defaults=True):
+class TmpfsOptions(Sparse):
     size_bytes: int | None = None
     mode: int | None = None
     options: list[list[str]] | None = None
 
 
-class ImageOptions(Wire, omit_defaults=True):
+class ImageOptions(Sparse):
     subpath: str | None = None
 
 
-class Mount(Wire, omit_defaults=True):
+class Mount(Sparse):
     """One entry of ``HostConfig.Mounts`` (``--mount``)."""
 
     type: str | None = None
