@@ -54,7 +54,7 @@ def create(ctx: Context, options: Options, args: list[str]) -> None:
         {
             "Name": args[0] if args else name,
             "Driver": options.text("driver"),
-            "DriverOpts": dict(options.value("opt")),
+            "DriverOpts": dict(options.value("opt")) or None,
             "Labels": labels_of(options.many("label")) or None,
         },
     )
