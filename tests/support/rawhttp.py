@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import array
+import fcntl
 import socket
+import termios
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -23,7 +27,8 @@ def request(
 
 
 def exchange(path: Path, *parts: bytes, end: bool = False, listen: bool = True) -> bytes:
-    """Send ``parts``, one packet each; all that comes back until the server closes.
+    """Send ``parts``, each when the one before has been read; all that comes back until the server
+    closes.
 
     ``end``: close our side after it. ``listen``: False goes away without reading a byte.
     A connection that the server resets is at its end too.
@@ -33,7 +38,9 @@ def exchange(path: Path, *parts: bytes, end: bool = False, listen: bool = True) 
         link.connect(str(path))
         heard = b""
         with suppress(ConnectionError):
-            for part in parts:
+            for number, part in enumerate(parts):
+                if number:
+                    _drained(link)
                 link.sendall(part)
             if end:
                 link.shutdown(socket.SHUT_WR)
@@ -41,6 +48,18 @@ def exchange(path: Path, *parts: bytes, end: bool = False, listen: bool = True) 
             while listen and (chunk := link.recv(65536)):
                 heard += chunk
         return heard
+
+
+def _drained(link: socket.socket) -> None:
+    """Wait until the other side has read all: SIOCOUTQ of unix(7) sockets."""
+    deadline = time.monotonic() + _SECONDS
+    waiting = array.array("i", [0])
+    while time.monotonic() < deadline:
+        fcntl.ioctl(link, termios.TIOCOUTQ, waiting)
+        if not waiting[0]:
+            return
+        time.sleep(0.002)
+    raise TimeoutError("the other side does not read")
 
 
 def answer(raw: bytes) -> Answer:

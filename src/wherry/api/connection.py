@@ -69,18 +69,24 @@ class Connection(web.RequestHandler):
         super().data_received(data)
         last = self._messages[-1][0] if self._messages else None
         if last is not None and not isinstance(last, RawRequestMessage):
-            self._break_bodies(HttpProcessingError(code=400, message=last.message or ""))
+            self._break_body(HttpProcessingError(code=400, message=last.message or ""))
 
-    def _break_bodies(self, error: HttpProcessingError) -> None:
-        """What came is no HTTP: whoever reads the body before it must not wait for more."""
-        bodies = [
-            body for message, body in self._messages if isinstance(message, RawRequestMessage)
-        ]
-        if self._current_request is not None:
-            bodies.insert(0, self._current_request.content)
-        for body in bodies:
-            if not body.is_eof() and body.exception() is None:
-                body.set_exception(error)
+    def _break_body(self, error: HttpProcessingError) -> None:
+        """What came is no HTTP: whoever reads the body before it must not wait for more.
+
+        The request of that body gets the answer, the last one of this connection.
+        """
+        if len(self._messages) > 1:
+            body = self._messages[-2][1]
+        elif self._current_request is not None:
+            body = self._current_request.content
+        else:
+            return
+        if not body.is_eof() and body.exception() is None:
+            self._messages.pop()
+            body.set_exception(error)
+            body.feed_eof()
+            self.close()
 
     def _between(self) -> bool:
         """Whether the next byte begins a request: every earlier one has its whole body."""

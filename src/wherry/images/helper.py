@@ -81,13 +81,18 @@ async def run_job(
         raise
     finally:
         os.close(reader)
-    feeder = spawn(_feed(stream, writer), name=f"feed {verb}")
+    feeder = spawn(_feed(stream, writer), name=f"feed {verb}", awaited=True)
     try:
         result = await _answers(process, note)
         # It ends by itself now; what it was fed beyond the end of its archive is dropped.
         feeder.cancel()
         await process.wait()
         return result
+    except WherryError:
+        # What broke off is the better answer than what the helper thought of its beginning.
+        if feeder.done() and not feeder.cancelled():
+            feeder.result()
+        raise
     finally:
         feeder.cancel()
         if process.returncode is None:
