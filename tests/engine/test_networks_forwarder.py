@@ -362,3 +362,14 @@ async def test_sctp_where_the_kernel_can(tmp_path: Path, far: int) -> None:
                 accepted.send(b"answer")
                 assert client.recv(100) == b"answer"
         one.end()
+
+
+async def test_sctp_needs_no_forwarder_in_the_other_mode(tmp_path: Path) -> None:
+    async with started(tmp_path, NORMAL) as daemon:
+        one = await run(daemon, request("one", ports={"7000/sctp": [("", "8080")]}))
+        one.end()
+        rows = one.attachment.settings["Ports"]["7000/sctp"]
+        assert {"HostIp": "0.0.0.0", "HostPort": "8080"} in rows
+        assert ". sctp . 8080" in nft.run(f"list table inet {daemon.networks.firewall.table}") or (
+            "132 . 8080" in nft.run(f"list table inet {daemon.networks.firewall.table}")
+        )

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from wherry.errors import Internal
 from wherry.networks.portspec import WILD, Wanted, overlap
@@ -22,6 +22,9 @@ HOLD = 16
 
 Key = tuple[str, str, int]
 """Protocol, host address, port."""
+
+Families = Callable[[str], Sequence[int]]
+"""Protocol -> the families (4, 6) that are served."""
 
 _KINDS = {
     "tcp": (socket.SOCK_STREAM, socket.IPPROTO_TCP),
@@ -59,6 +62,16 @@ def bind(protocol: str, host_ip: str, port: int) -> socket.socket | None:
     return sock
 
 
+def has_sockets(protocol: str) -> bool:
+    """Whether the host has sockets of that protocol at all (SCTP is often missing)."""
+    kind, number = _KINDS[protocol]
+    try:
+        socket.socket(socket.AF_INET, kind | socket.SOCK_CLOEXEC, number).close()
+    except OSError:
+        return False
+    return True
+
+
 class HostPorts:
     """The published ports of every container of this daemon."""
 
@@ -75,9 +88,9 @@ class HostPorts:
         return self._sockets.get(container_id, {})
 
     def take(
-        self, container_id: str, name: str, wanted: Sequence[Wanted], families: Sequence[int]
+        self, container_id: str, name: str, wanted: Sequence[Wanted], families: Families
     ) -> list[PortMap]:
-        """Take every run, or raise and change nothing. ``families``: those that are served.
+        """Take every run, or raise and change nothing.
 
         What the container has already and still wants stays as it is, ports that were chosen by
         chance too; what it does not want any more is given back. Raises ``Internal`` (500, as
@@ -136,7 +149,7 @@ class _Claim:
         container_id: str,
         maps: Mapping[str, Sequence[PortMap]],
         held: Mapping[Key, socket.socket],
-        families: Sequence[int],
+        families: Families,
     ) -> None:
         self._own = maps.get(container_id, ())
         self._others = [each for key, runs in maps.items() if key != container_id for each in runs]
@@ -150,7 +163,7 @@ class _Claim:
 
     def add(self, wanted: Wanted) -> None:
         """Raises ``OSError`` whose last argument is the whole text."""
-        addresses = _addresses(wanted.host_ip, self._families)
+        addresses = _addresses(wanted.host_ip, self._families(wanted.protocol))
         if not addresses:
             return
         if wanted.first and wanted.choice == 1:

@@ -18,7 +18,7 @@ from wherry.networks.book import Book
 from wherry.networks.drivers import Driver
 from wherry.networks.firewall import Firewall
 from wherry.networks.forwarding import Forward, Forwarding
-from wherry.networks.hostports import HostPorts
+from wherry.networks.hostports import Families, HostPorts, has_sockets
 from wherry.networks.portspec import Wanted
 from wherry.networks.ruleset import Published
 from wherry.networks.settings import NetworkSettings
@@ -69,7 +69,7 @@ class Publisher:
 
     def _wanted(
         self, request: NetworkRequest, routes: Mapping[int, Endpoint]
-    ) -> tuple[list[Wanted], list[int]]:
+    ) -> tuple[list[Wanted], Families]:
         host = request.host_config
         wanted = portspec.wanted_ports(
             host.port_bindings or {}, request.exposed_ports, bool(host.publish_all_ports)
@@ -80,11 +80,10 @@ class Publisher:
             if self._drivers[network.driver].publishes:
                 families.append(version)
                 binding = network.options.get(BINDING) or binding
-        if 4 in families and 6 not in families and self._serves_six(routes[4]):
-            families.append(6)
+        extra = [6] if 4 in families and 6 not in families and self._serves_six(routes[4]) else []
         if binding and binding not in portspec.WILD:
             wanted = [each if each.host_ip else portspec.bound_to(each, binding) for each in wanted]
-        return wanted, families
+        return wanted, lambda protocol: families + (extra if has_sockets(protocol) else [])
 
     def _serves_six(self, endpoint: Endpoint) -> bool:
         """Whether the forwarder leads IPv6 to a container that has none."""
