@@ -304,3 +304,26 @@ async def test_the_default_route_follows_priority_and_connections(daemon: Daemon
     finally:
         echo.close()
         end(one)
+
+
+async def test_macvlan_without_parent_is_internal(daemon: Daemon, far: int) -> None:
+    await daemon.management.create(NetworkCreate(name="alone", driver="macvlan"))
+    assert daemon.management.inspect("alone")["Internal"] is True
+    one = await run(daemon, request("one", "alone"))
+    two = await run(daemon, request("two", "alone"))
+    echo = Echo(one.fd, 7000, "one")
+    address = one.network("alone")["IPAddress"]
+    try:
+        assert one.network("alone")["Gateway"] == ""
+        assert two.inside(lambda: ask(address, 7000, timeout=10)).startswith("one ")
+        assert two.inside(lambda: ask(HOST4, 22, timeout=0.5)) == ""
+        assert inside(far, lambda: ask(address, 7000, timeout=0.5)) == ""
+    finally:
+        echo.close()
+        end(one, two)
+    for container_id in (one.id, two.id):
+        await daemon.service.detach(container_id)
+    device = daemon.service.book.network("alone").device
+    assert netlink.index_of(device) is not None
+    await daemon.management.remove("alone")
+    assert netlink.index_of(device) is None

@@ -127,6 +127,19 @@ def add_bridge(name: str, mac: str, mtu: int = 0) -> Message:
     return Message(RTM_NEWLINK, _CREATE | _EXCLUSIVE, body, f"create bridge {name}")
 
 
+def add_dummy(name: str) -> Message:
+    body = link_header(up=True) + attribute(IFLA_IFNAME, name) + _info("dummy")
+    return Message(RTM_NEWLINK, _CREATE | _EXCLUSIVE, body, f"create dummy {name}")
+
+
+def add_pair(name: str, peer: str) -> Message:
+    """A veth pair, both ends here and down."""
+    other = link_header() + attribute(IFLA_IFNAME, peer)
+    body = link_header() + attribute(IFLA_IFNAME, name)
+    body += _info("veth", attribute(VETH_INFO_PEER | NESTED, other))
+    return Message(RTM_NEWLINK, _CREATE | _EXCLUSIVE, body, f"create veth {name}")
+
+
 def add_veth(
     name: str,
     *,

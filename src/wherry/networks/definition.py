@@ -26,6 +26,8 @@ from wherry.networks.values import (
 from wherry.wire.network import IPAMPool, NetworkCreate
 
 DRIVERS = ("bridge", "host", "null", "macvlan", "ipvlan")
+CHILDREN = ("macvlan", "ipvlan")
+"""Drivers that need a parent interface; without one the network is internal."""
 PREDEFINED = ("bridge", "host", "none")
 RESERVED_NAMES = frozenset({*PREDEFINED, "default"})
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
@@ -96,7 +98,7 @@ def define(request: NetworkCreate, network_id: str, created: str, around: Surrou
         subnets=subnets,
         options=options,
         labels=dict(request.labels or {}),
-        internal=bool(request.internal),
+        internal=bool(request.internal) or (driver in CHILDREN and not options.get(PARENT)),
         attachable=bool(request.attachable),
         ipv4=want4,
         ipv6=want6,
@@ -111,7 +113,7 @@ def define(request: NetworkCreate, network_id: str, created: str, around: Surrou
 def device_of(driver: str, network_id: str, options: Mapping[str, str]) -> str:
     if driver == "bridge":
         return options.get(BRIDGE_NAME) or f"br-{network_id[:12]}"
-    return options.get(PARENT, "")
+    return options.get(PARENT) or f"dm-{network_id[:12]}"
 
 
 def check_options(driver: str, options: Mapping[str, str]) -> None:

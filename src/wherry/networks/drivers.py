@@ -26,6 +26,7 @@ from wherry.networks.values import (
     INHIBIT,
     MASQUERADE,
     MTU,
+    PARENT,
     Endpoint,
     Network,
 )
@@ -191,7 +192,8 @@ class ChildDriver:
     """macvlan and ipvlan: an interface of the container's own on a parent of the host.
 
     ``parent`` may be ``eth0.50``: the VLAN interface is made, and removed with the network.
-    Without a parent the network is internal, on a bridge without uplink of our own.
+    Without a parent the network is internal, on an interface of our own that leads nowhere: a
+    dummy, or where the kernel has none, a veth whose other end nobody has.
     """
 
     publishes = False
@@ -201,8 +203,6 @@ class ChildDriver:
         self._table = table
 
     def check(self, network: Network, others: Sequence[Network]) -> None:
-        if not network.device:
-            raise Invalid(f"a {self.kind} network needs a parent interface: -o parent=NAME")
         if network.device == "lo":
             raise Invalid(f"loopback interface is not a valid {self.kind} parent link")
         if not available(self.kind):
@@ -223,6 +223,10 @@ class ChildDriver:
         name = network.device
         if netlink.index_of(name) is not None:
             return
+        alias = bridges.alias_of(self._table, network.id)
+        if not network.options.get(PARENT):
+            self._make_end(name, alias)
+            return
         base, dot, tag = name.rpartition(".")
         parent = netlink.index_of(base) if dot else None
         if parent is None or not tag.isdigit() or not 1 <= int(tag) <= 4094:
@@ -232,15 +236,24 @@ class ChildDriver:
                 kernel.run(
                     [
                         netlink.add_child("vlan", name, parent=parent, mode=int(tag)),
-                        netlink.set_link(
-                            name, up=True, alias=bridges.alias_of(self._table, network.id)
-                        ),
+                        netlink.set_link(name, up=True, alias=alias),
                     ]
                 )
             except NetlinkError as error:
                 raise NotImplementedYet(
                     f"VLAN interface {name} cannot be made: {error.strerror}"
                 ) from error
+
+    def _make_end(self, name: str, alias: str) -> None:
+        marked = netlink.set_link(name, up=True, alias=alias)
+        with Netlink() as kernel:
+            try:
+                kernel.run([netlink.add_dummy(name), marked])
+            except NetlinkError:
+                other = f"dn-{name[3:]}"
+                kernel.run(
+                    [netlink.add_pair(name, other), netlink.set_link(other, up=True), marked]
+                )
 
     async def remove(self, network: Network) -> None:
         alias = bridges.alias_of(self._table, network.id)

@@ -230,8 +230,8 @@ class Resolver:
             return
         except OSError:
             reply = b""
-        good = len(reply) >= 12 and reply[:2] == pending.data[:2] and reply[2] & 0x80
-        if good and reply[3] & 0x0F not in (2, 5):
+        good = _answers(pending.data, reply)
+        if good and not _failed(reply):
             self._order.worked(server)
             self._cache.put(pending.key, pending.data, reply)
             self._finish(pending, reply)
@@ -280,10 +280,8 @@ class Resolver:
                 connection.settimeout(10)
                 while (data := _read_message(connection)) is not None:
                     reply, servers = self._decide(entry, data)
-                    for server in self._order.sort(servers):
-                        reply = _exchange(server, data)
-                        if reply is not None:
-                            break
+                    if reply is None:
+                        reply = self._fetch(data, servers)
                     if reply is None:
                         reply = bytes(failure(DNSRecord.parse(data)).pack())
                     connection.sendall(struct.pack(">H", len(reply)) + reply)
@@ -291,6 +289,27 @@ class Resolver:
             return
         finally:
             self._threads.release()
+
+    def _fetch(self, data: bytes, servers: list[str]) -> bytes | None:
+        """One server after the other; the last failure where none knows better."""
+        failure: bytes | None = None
+        for server in self._order.sort(servers):
+            reply = _exchange(server, data)
+            if reply is not None and _answers(data, reply) and not _failed(reply):
+                self._order.worked(server)
+                return reply
+            self._order.failed(server)
+            failure = reply or failure
+        return failure
+
+
+def _answers(query: bytes, reply: bytes) -> bool:
+    return len(reply) >= 12 and reply[:2] == query[:2] and bool(reply[2] & 0x80)
+
+
+def _failed(reply: bytes) -> bool:
+    """SERVFAIL and REFUSED: another server may know."""
+    return reply[3] & 0x0F in (2, 5)
 
 
 def _dial(server: str, kind: int) -> socket.socket:
