@@ -35,7 +35,7 @@ class ArchiveRoutes:
 
     async def get(self, call: Call) -> web.StreamResponse:
         found, outgoing = await self._files.archive(call.path["id"], _path(call))
-        return await _send(call, outgoing, _stat_header(found))
+        return await _send(call, outgoing, {**_stat_header(found), "Content-Type": _TAR})
 
     async def put(self, call: Call) -> web.StreamResponse:
         query, path = call.query, _path(call)
@@ -53,7 +53,8 @@ class ArchiveRoutes:
         return await receive_body(call, consume)
 
     async def export(self, call: Call) -> web.StreamResponse:
-        return await _send(call, await self._files.export(call.path["id"]), {})
+        outgoing = await self._files.export(call.path["id"])
+        return await _send(call, outgoing, {"Content-Type": "application/octet-stream"})
 
 
 def _path(call: Call) -> str:
@@ -70,6 +71,6 @@ def _stat_header(found: dict[str, Any]) -> dict[str, str]:
 
 async def _send(call: Call, outgoing: Outgoing, headers: dict[str, str]) -> web.StreamResponse:
     try:
-        return await send_body(call, {**headers, "Content-Type": _TAR}, outgoing.send)
+        return await send_body(call, headers, outgoing.send)
     finally:
-        outgoing.close()
+        await outgoing.close()

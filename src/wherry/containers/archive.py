@@ -11,68 +11,77 @@ import asyncio
 import contextlib
 import os
 import posixpath
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from wherry.containers.book import Live
 from wherry.containers.layers import lower_dirs, user_of
+from wherry.containers.ports import RootView, Volumes
 from wherry.containers.record import Record
 from wherry.containers.rootfiles import Root, path_stat
+from wherry.containers.stacked import NoMountPoint, stacked
 from wherry.containers.tarin import PutOptions, extract
 from wherry.containers.tarout import archive
 from wherry.containers.transitions import Status
-from wherry.errors import Conflict, Forbidden, Invalid, NotFound
+from wherry.errors import Conflict, Forbidden, Invalid
 from wherry.images.service import Images
 from wherry.linux.flow import Inlet, Outlet
-from wherry.linux.mounts import Overlay, mount_overlay
+from wherry.linux.mounts import Overlay
 from wherry.linux.namespaces import PrivateMounts
-from wherry.linux.syscalls import MS_BIND, MS_RDONLY, MS_REC, MS_REMOUNT, RESOLVE_IN_ROOT, Syscalls
-from wherry.linux.tasks import in_own_thread
+from wherry.linux.tasks import in_own_thread, spawn
 from wherry.store.paths import Paths
-from wherry.wire.mounts import MountPoint
+from wherry.wire.mounts import OPERATION, MountPoint
 
 
-@dataclass
 class Opened:
-    """A container's root as a descriptor; ``keep`` holds the namespace of its mounts."""
+    """A container's files: its root as a descriptor, and what lasts as long as that is open."""
 
-    root: Root
-    keep: int = -1
+    def __init__(self, root: Root, *, keep: int = -1) -> None:
+        """``keep``: a descriptor of the namespace that the root is mounted in."""
+        self.root = root
+        self._descriptors = [root.descriptor] if keep < 0 else [root.descriptor, keep]
+        self.let_go: Callable[[], Awaitable[None]] | None = None
 
-    def close(self) -> None:
-        os.close(self.root.descriptor)
-        if self.keep >= 0:
-            os.close(self.keep)
+    def forsake(self) -> None:
+        """Close the descriptors only: nobody will use it."""
+        while self._descriptors:
+            os.close(self._descriptors.pop())
+
+    async def close(self) -> None:
+        """Idempotent. Runs to its end even for a caller that is cancelled."""
+        self.forsake()
+        let_go, self.let_go = self.let_go, None
+        if let_go is not None:
+            await asyncio.shield(spawn(_run(let_go), name="close files"))
+
+
+async def _run(work: Callable[[], Awaitable[None]]) -> None:
+    await work()
 
 
 class Outgoing:
     """See ``containers.service.Outgoing``: the files below ``path``, the first called ``name``."""
 
     def __init__(self, opened: Opened, path: str, name: str) -> None:
-        self._opened: Opened | None = opened
+        self._opened = opened
         self._path = path
         self._name = name
 
     def send(self, outlet: Outlet) -> None:
-        assert self._opened is not None
         archive(self._opened.root, self._path, self._name, outlet)
 
-    def close(self) -> None:
-        if self._opened is not None:
-            self._opened.close()
-            self._opened = None
+    async def close(self) -> None:
+        await self._opened.close()
 
 
 class Archiver:
     def __init__(
-        self,
-        paths: Paths,
-        images: Images,
-        namespaces: PrivateMounts,
+        self, paths: Paths, images: Images, volumes: Volumes, namespaces: PrivateMounts
     ) -> None:
         self._paths = paths
         self._images = images
+        self._volumes = volumes
         self._namespaces = namespaces
 
     async def stat(self, live: Live, path: str) -> dict[str, Any]:
@@ -88,15 +97,13 @@ class Archiver:
         try:
             found = await asyncio.to_thread(path_stat, opened.root, path)
         except BaseException:
-            opened.close()
+            await opened.close()
             raise
-        name = posixpath.basename(path.rstrip("/")) or "/"
-        return found, Outgoing(opened, path, name)
+        return found, Outgoing(opened, path, posixpath.basename(path.rstrip("/")) or "/")
 
     async def export(self, live: Live) -> Outgoing:
         """A tar of the whole root file system, without what is mounted into it."""
-        opened = await self._open(live, mounts=False)
-        return Outgoing(opened, "/", ".")
+        return Outgoing(await self._open(live, mounts=False), "/", "")
 
     async def put(
         self,
@@ -116,7 +123,6 @@ class Archiver:
         path = absolute(path)
         self._check_writable(live.record, path)
         options = PutOptions(self._owner(live.record) if copy_owner else None, keep_kinds)
-
         # A stopped container must not start while its writable layer is mounted here.
         alone = contextlib.nullcontext() if live.running else live.lock
         async with alone, self._opened(live, write=True) as opened:
@@ -124,11 +130,12 @@ class Archiver:
                 lambda: extract(opened.root, path, inlet, options), name="extract", stop=stop
             )
 
-    def _owner(self, record: Record) -> tuple[int, int]:
-        """The container's user, for ``copyUIDGID``."""
+    def _owner(self, record: Record) -> tuple[int, int] | None:
+        """The container's user, for ``copyUIDGID``; None, as in Docker, where it names none."""
+        if not record.config.user:
+            return None
         lower = lower_dirs(self._paths, self._images, record)
-        upper = self._paths.container(record.id).upper
-        return user_of(record, lower, upper)
+        return user_of(record, lower, self._paths.container(record.id).upper)
 
     def _check_writable(self, record: Record, path: str) -> None:
         point = _mount_at(record.mount_points, path)
@@ -144,7 +151,7 @@ class Archiver:
         try:
             yield opened
         finally:
-            opened.close()
+            await opened.close()
 
     async def _open(self, live: Live, *, write: bool = False, mounts: bool = True) -> Opened:
         record = live.record
@@ -160,21 +167,61 @@ class Archiver:
                 pass  # it has just ended: its layers are still there
             else:
                 return Opened(Root(descriptor, self._namespaces.calls, record.name))
+        if not mounts or not record.mount_points:
+            return await self._mounted(live, (), write=write)
+        return await self._with_volumes(live, write=write)
+
+    async def _with_volumes(self, live: Live, *, write: bool) -> Opened:
+        """What does not run, with its volumes: mounted by their drivers while it is open."""
+        record, holder = live.record, f"{OPERATION}{secrets.token_hex(6)}"
+        lower = lower_dirs(self._paths, self._images, record)
+        upper = self._paths.container(record.id).upper
+        view = RootView(lower, upper, lambda: user_of(record, lower, upper))
+
+        async def let_go() -> None:
+            await self._volumes.release(holder, record.mount_points)
+
+        sources = await self._volumes.prepare(holder, record.mount_points, view)
+        try:
+            try:
+                opened = await self._mounted(live, sources, write=write)
+            except NoMountPoint:
+                # It was never started. The mount points are made now, as by a start.
+                async with live.lock:
+                    (await self._mounted(live, sources, write=True)).forsake()
+                opened = await self._mounted(live, sources, write=False, whole=False)
+        except BaseException:
+            await asyncio.shield(spawn(let_go(), name="release of volumes"))
+            raise
+        opened.let_go = let_go
+        return opened
+
+    async def _mounted(
+        self,
+        live: Live,
+        sources: Sequence[Mapping[str, Any]],
+        *,
+        write: bool,
+        whole: bool = True,
+    ) -> Opened:
+        """``whole``: every mount must find its place."""
+        record = live.record
         place = self._paths.container(record.id)
         lower = lower_dirs(self._paths, self._images, record)
-        if not write or running is not None:
-            lower = [str(place.upper), *lower]
+        writable = write and live.running is None
         overlay = Overlay(
-            lower=lower,
-            upper=str(place.upper) if write and running is None else None,
-            work=str(place.work) if write and running is None else None,
+            lower=lower if writable else [str(place.upper), *lower],
+            upper=str(place.upper) if writable else None,
+            work=str(place.work) if writable else None,
             target=str(self._paths.mounts),
         )
-        points = record.mount_points if mounts else ()
         calls = self._namespaces.calls
-        return await self._namespaces.run(
-            lambda: _mounted(calls, overlay, points, record.name), abandon=Opened.close
-        )
+
+        def work() -> Opened:
+            root, keep = stacked(calls, overlay, sources, record.name, whole=whole)
+            return Opened(root, keep=keep)
+
+        return await self._namespaces.run(work, abandon=Opened.forsake)
 
 
 def absolute(path: str) -> str:
@@ -198,42 +245,3 @@ def _mount_at(points: Sequence[MountPoint], path: str) -> MountPoint | None:
         ):
             found = point
     return found
-
-
-def _mounted(calls: Syscalls, overlay: Overlay, points: Sequence[MountPoint], name: str) -> Opened:
-    """In a private namespace: stack the layers, bind what is mounted, open the root."""
-    mount_overlay(calls, overlay)
-    descriptor = os.open(overlay.target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        for point in points:
-            if point.type in ("bind", "volume") and point.source:
-                _bind(calls, descriptor, point)
-        keep = os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return Opened(Root(descriptor, calls, name), keep)
-
-
-def _bind(calls: Syscalls, root: int, point: MountPoint) -> None:
-    """Bind a source where the container has it; a mount point not made yet is left out."""
-    try:
-        at = calls.openat2(root, point.destination, os.O_PATH | os.O_CLOEXEC, 0, RESOLVE_IN_ROOT)
-    except OSError:
-        return
-    try:
-        target = f"/proc/self/fd/{at}"
-        calls.mount(point.source, target, None, MS_BIND | MS_REC, None)
-        if not point.rw:
-            seen = calls.openat2(
-                root, point.destination, os.O_PATH | os.O_CLOEXEC, 0, RESOLVE_IN_ROOT
-            )
-            try:
-                flags = MS_BIND | MS_REMOUNT | MS_RDONLY
-                calls.mount(None, f"/proc/self/fd/{seen}", None, flags, None)
-            finally:
-                os.close(seen)
-    except OSError as error:
-        raise NotFound(f"cannot mount {point.source} at {point.destination}: {error}") from error
-    finally:
-        os.close(at)

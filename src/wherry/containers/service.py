@@ -216,8 +216,8 @@ class Outgoing(Protocol):
     def send(self, outlet: Outlet) -> None:
         """Blocks. Raises ``ConnectionError`` when nobody takes it, else kinds of ours."""
 
-    def close(self) -> None:
-        """Let go of the container's files."""
+    async def close(self) -> None:
+        """Let go of the container's files. Idempotent."""
 
 
 class ContainerFiles(Protocol):

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import posixpath
 import secrets
 import shutil
 import stat
@@ -20,7 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from wherry.containers.rootfiles import Root, naming
+from wherry.containers.rootfiles import Root, translated
 from wherry.errors import Conflict, Invalid
 from wherry.images.worker import tarfmt
 from wherry.images.worker.inflate import compression, inflated
@@ -158,19 +159,27 @@ class PutOptions:
 
 def extract(root: Root, path: str, inlet: Inlet, options: PutOptions) -> None:
     """Unpack an archive, plain or compressed, into the folder ``path``; files are replaced."""
-    with naming(path, root.container):
+    try:
         descriptor = root.open(path, os.O_PATH)
-        try:
-            if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
-                raise Invalid("extraction point is not a directory")
-        finally:
-            os.close(descriptor)
+    except OSError as error:
+        raise _refused(error, path, root) from error
+    try:
+        if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise Invalid("extraction point is not a directory")
+    finally:
+        os.close(descriptor)
     raw = source = Incoming(inlet)
     if compression(raw.head()):
         source = Incoming(_Chunks(inflated(raw.read)[1]))
     _Extractor(root, path.rstrip("/"), source, options).run()
     source.drain()
     raw.drain()
+
+
+def _refused(error: OSError, path: str, root: Root) -> Exception:
+    if error.errno == errno.ENOTDIR:
+        return Invalid(f"{path}: not a directory")
+    return translated(error, path, root.container)
 
 
 class _Place:
@@ -203,17 +212,23 @@ class _Extractor:
     def run(self) -> None:
         try:
             for entry in tarfmt.entries(self._source):
-                name = tarfmt.clean(entry.name).decode("utf-8", "surrogateescape")
+                name = self._inside(entry.name)
                 try:
                     self._one(entry, name)
-                except OSError:
-                    with naming(f"{self._base}/{name}", self._root.container):
-                        raise
+                except OSError as error:
+                    raise _refused(error, f"{self._base}/{name}", self._root) from error
             for name, when in self._times.items():
                 with contextlib.suppress(OSError):
                     os.utime(self._folder(name), ns=(when, when))
         finally:
             self._forget()
+
+    def _inside(self, raw: bytes) -> str:
+        """A member's path below the target. ``Invalid`` for one that climbs out of it."""
+        if b".." in raw and posixpath.normpath(raw).startswith(b".."):
+            shown = raw.decode("utf-8", "replace")
+            raise Invalid(f'"{shown}" is outside of "{self._base or "/"}"')
+        return tarfmt.clean(raw).decode("utf-8", "surrogateescape")
 
     # ---- folders
 
@@ -312,9 +327,16 @@ class _Extractor:
         self._times[name] = entry.mtime
 
     def _hard_link(self, entry: Entry, last: str, at: int) -> None:
-        target = tarfmt.clean(entry.link).decode("utf-8", "surrogateescape")
-        parent, _, name = target.rpartition("/")
-        os.link(name, last, src_dir_fd=self._folder(parent), dst_dir_fd=at, follow_symlinks=False)
+        parent, _, name = self._inside(entry.link).rpartition("/")
+        try:
+            source = self._root.open(f"{self._base}/{parent}", _FOLDER)
+            try:
+                os.link(name, last, src_dir_fd=source, dst_dir_fd=at, follow_symlinks=False)
+            finally:
+                os.close(source)
+        except FileNotFoundError as error:
+            shown = os.fsdecode(entry.name), os.fsdecode(entry.link)
+            raise Invalid('invalid hardlink "{}" -> "{}": no such file'.format(*shown)) from error
 
     # ---- files
 

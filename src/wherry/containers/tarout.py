@@ -24,7 +24,7 @@ _SECOND = 1_000_000_000
 
 
 def archive(root: Root, path: str, name: str, outlet: Outlet) -> None:
-    """A tar of ``path``, its first member called ``name``.
+    """A tar of ``path``, its first member called ``name``; without a name, of what is in it.
 
     Sockets are left out, as every archiver does. A file that shrinks while it is read is filled
     with zeros, one that grows is cut: the member's size was promised. Times are whole seconds, as
@@ -91,9 +91,10 @@ class _Writer:
             self._other(descriptor, found, name)
 
     def _folder(self, descriptor: int, found: os.stat_result, name: bytes) -> None:
-        prefix = name.rstrip(b"/") + b"/"
-        own = _own(found, _xattrs(descriptor))
-        self._put(tarwrite.member(prefix, tarfmt.DIRECTORY, own))
+        prefix = name.rstrip(b"/") + b"/" if name else b""
+        if name:
+            own = _own(found, _xattrs(descriptor))
+            self._put(tarwrite.member(prefix, tarfmt.DIRECTORY, own))
         try:
             with os.scandir(descriptor) as entries:
                 inside = sorted(

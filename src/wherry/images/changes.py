@@ -33,7 +33,10 @@ def apply(config: Mapping[str, Any], changes: Sequence[str]) -> Config:
     """``Invalid``: an instruction that is not allowed or is malformed, in Docker's words."""
     result: Config = dict(config)
     commanded = False
-    for line in _lines(changes):
+    lines = _lines(changes)
+    if not lines and any(each.strip() for each in changes):
+        raise Invalid("file with no instructions")
+    for line in lines:
         word, _, rest = line.partition(" ")
         name, rest = word.upper(), rest.strip()
         instruction = _INSTRUCTIONS.get(name)

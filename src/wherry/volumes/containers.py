@@ -24,7 +24,7 @@ from wherry.volumes.local import TRASH
 from wherry.volumes.ports import LOCAL, Peers
 from wherry.volumes.service import VolumeService
 from wherry.wire.container import Mount
-from wherry.wire.mounts import MountPoint, MountRequest, RootView
+from wherry.wire.mounts import OPERATION, MountPoint, MountRequest, RootView
 
 _log = logging.getLogger(__name__)
 
@@ -276,14 +276,15 @@ class ContainerVolumes:
             path = await self._service.mount(row, container_id)
             if not point.extra.get("nocopy") and not point.extra.get("subpath"):
                 await self._populate(row, path, point, root)
-        self._service.publish(
-            row,
-            "mount",
-            container=container_id,
-            destination=point.destination,
-            propagation=point.propagation,
-            **{"read/write": "true" if point.rw else "false"},
-        )
+        if not container_id.startswith(OPERATION):
+            self._service.publish(
+                row,
+                "mount",
+                container=container_id,
+                destination=point.destination,
+                propagation=point.propagation,
+                **{"read/write": "true" if point.rw else "false"},
+            )
         subpath = point.extra.get("subpath")
         if subpath:
             return await self._host.subpath(container_id, number, path, str(subpath), point)
@@ -326,7 +327,8 @@ class ContainerVolumes:
                     await self._service.unmount(row, container_id)
                 except WherryError as error:
                     _log.warning("container %s: %s", container_id, error.message)
-            self._service.publish(row, "unmount", container=container_id)
+            if not container_id.startswith(OPERATION):
+                self._service.publish(row, "unmount", container=container_id)
 
     async def forget(
         self, container_id: str, points_: Sequence[MountPoint], *, remove_anonymous: bool

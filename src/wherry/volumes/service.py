@@ -35,6 +35,7 @@ from wherry.volumes.registry import Drivers
 from wherry.volumes.spec import volume_name
 from wherry.wire.durations import rfc3339
 from wherry.wire.filters import Filters
+from wherry.wire.mounts import OPERATION
 from wherry.wire.prune import Choice
 
 _log = logging.getLogger(__name__)
@@ -403,7 +404,7 @@ class VolumeService:
     @asynccontextmanager
     async def opened(self, row: VolumeRow) -> AsyncIterator[str]:
         """The volume's directory for an operation of ours, mounted while it lasts."""
-        holder = f"operation-{secrets.token_hex(6)}"
+        holder = f"{OPERATION}{secrets.token_hex(6)}"
         path = await self.mount(row, holder)
         try:
             yield path

@@ -9,6 +9,9 @@ from typing import Any
 
 from wherry.wire.container import HostConfig
 
+OPERATION = "operation-"
+"""How the holder of a mount is called that is no container, but passing work of the daemon."""
+
 
 @dataclass(frozen=True)
 class MountRequest:
