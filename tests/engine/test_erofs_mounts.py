@@ -14,8 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from wherry.images.worker import erofs, tarfmt
+from wherry.images.worker import erofs
 from wherry.linux import syscalls
+from wherry.trees import tarfmt
 
 _CALLS = syscalls.LinuxSyscalls()
 

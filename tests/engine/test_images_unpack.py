@@ -17,8 +17,9 @@ from tests.engine import archives
 from tests.engine.archives import info
 
 from wherry.errors import Invalid, WherryError
-from wherry.images.worker import layer, tarwrite
+from wherry.images.worker import layer
 from wherry.linux.syscalls import MS_RDONLY, LinuxSyscalls
+from wherry.trees import tarwrite
 
 pytestmark = pytest.mark.root
 

@@ -13,12 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from wherry.containers.rootfiles import Root, path_stat
-from wherry.containers.tarin import PutOptions, extract
-from wherry.containers.tarout import archive
+from wherry.containers.rootfiles import PutOptions, Root, archive, extract, path_stat
 from wherry.errors import Conflict, Invalid, NotFound, WherryError
-from wherry.linux.flow import Bytes
 from wherry.linux.syscalls import LinuxSyscalls
+from wherry.trees.flow import Bytes
 
 pytestmark = pytest.mark.root
 
@@ -83,7 +81,7 @@ def put(root: Root, path: str, data: bytes, options: PutOptions | None = None) -
 
 def get(root: Root, path: str, name: str) -> dict[str, tarfile.TarInfo]:
     out = Out()
-    archive(root, path, name, out)
+    archive(root, [(path, name)], out)
     out.data.seek(0)
     with tarfile.open(fileobj=out.data) as tar:
         return {member.name: member for member in tar.getmembers()}

@@ -14,7 +14,7 @@ from wherry.api.routing import Call, Router
 from wherry.api.upload import receive_body
 from wherry.containers.service import ContainerFiles, Outgoing
 from wherry.errors import Invalid
-from wherry.linux.flow import Inlet
+from wherry.trees.flow import Inlet
 
 _TAR = "application/x-tar"
 
@@ -34,7 +34,12 @@ class ArchiveRoutes:
         return web.Response(headers={**_stat_header(found), "Content-Type": _TAR})
 
     async def get(self, call: Call) -> web.StreamResponse:
-        found, outgoing = await self._files.archive(call.path["id"], _path(call))
+        found, outgoing = await self._files.archive(
+            call.path["id"],
+            _path(call),
+            name=call.query.text("name"),
+            pattern=call.query.flag("glob"),
+        )
         return await _send(call, outgoing, {**_stat_header(found), "Content-Type": _TAR})
 
     async def put(self, call: Call) -> web.StreamResponse:

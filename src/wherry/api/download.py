@@ -18,8 +18,9 @@ from collections.abc import Callable, Mapping
 from aiohttp import web
 
 from wherry.api.routing import Call
-from wherry.linux.flow import STEP, Bytes, Outlet, send, send_file
+from wherry.linux.flow import send, send_file
 from wherry.linux.tasks import in_own_thread
+from wherry.trees.flow import STEP, Bytes, Outlet
 
 _END = b"\r\n"
 _log = logging.getLogger(__name__)

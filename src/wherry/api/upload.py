@@ -23,8 +23,9 @@ from wherry.api.download import hang_up, raw_socket
 from wherry.api.replies import empty, error_reply
 from wherry.api.routing import Call
 from wherry.errors import Invalid
-from wherry.linux.flow import STEP, Inlet, Pipe, receive_into
+from wherry.linux.flow import receive_into, wait_readable
 from wherry.linux.tasks import in_own_thread
+from wherry.trees.flow import STEP, Inlet, Pipe
 
 _LINE = 4096
 """Bytes of a chunk's head, or of a trailer, at most."""
@@ -136,6 +137,7 @@ class _Straight:
         if self._pipe is None:
             self._pipe = Pipe()
         try:
+            wait_readable(self._descriptor)
             count = self._pipe.move(self._descriptor, descriptor, size)
         except OSError as error:
             if error.errno != errno.EINVAL:

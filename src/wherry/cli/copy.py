@@ -1,20 +1,21 @@
-"""``wherry cp``: the two directions. What goes where is planned in ``copyplan.py``."""
+"""``wherry cp``: between containers and this machine. What goes where is ``copyplan.py``'s.
+
+Beyond Docker: several sources, wildcards on either side, and from one container into another.
+"""
 
 from __future__ import annotations
 
 import base64
+import glob
 import json
 import os
-import stat
 import sys
-import tarfile
-import threading
-from typing import cast
+import time
 
 from wherry.cli.command import Command
 from wherry.cli.copyplan import (
-    Target,
-    inside,
+    has_wildcard,
+    only_content,
     split_argument,
     target_in_container,
     target_on_host,
@@ -26,33 +27,241 @@ from wherry.wire.human import human_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
     from typing import Any, BinaryIO
 
     from wherry.cli.command import Context
+    from wherry.cli.copyfiles import Counted
     from wherry.cli.flags import Options
     from wherry.client.http import Response
+    from wherry.trees.flow import Outlet
 
 _CHUNK = 1 << 20
 _GO_DIR = 1 << 31
 _GO_LINK = 1 << 27
+_TICK = 0.2
+_CLEAR = "\x1b[2K\r"
 
 
 def cp(ctx: Context, options: Options, args: list[str]) -> None:
-    source, source_path = split_argument(args[0])
-    target, target_path = split_argument(args[1])
-    if source and target:
-        raise CliError("copying between containers is not supported")
-    if not source and not target:
+    *words, last = args
+    target, target_path = split_argument(last)
+    sources = [split_argument(word) for word in words]
+    if len({bool(container) for container, _ in sources}) > 1:
+        raise CliError("cannot copy from containers and from this machine at once")
+    if not sources[0][0] and not target:
         raise CliError("must specify at least one container source")
-    if source:
-        size = from_container(ctx, options, source, source_path, target_path)
-        where = target_path
+    if len(sources) > 1 and "-" in (*words, last):
+        raise CliError("'-' can only be the one source or the target of one source")
+    copy = _Copy(ctx, options)
+    if not sources[0][0]:
+        where = last
+        copy.inward([path for _, path in sources], target, target_path)
+    elif target:
+        where = last
+        copy.across(sources, target, target_path)
     else:
-        size = to_container(ctx, options, source_path, target, target_path)
-        where = args[1]
-    if target_path != "-" and not options.on("quiet") and sys.stdout.isatty():
-        ctx.warn(f"Successfully copied {human_size(float(size), 3)} to {where}")
+        where = target_path
+        copy.outward(sources, target_path)
+    copy.finish(where)
+
+
+class _Copy:
+    def __init__(self, ctx: Context, options: Options) -> None:
+        self._ctx = ctx
+        self._follow = options.on("follow-link")
+        self._archive = options.on("archive")
+        self._shown = not options.on("quiet") and sys.stdout.isatty()
+        self._what = ""
+        self._before = 0
+        self._due = time.monotonic() + _TICK
+        self._silent = False
+
+    # ---- progress
+
+    def _counted(self, what: str) -> Counted:
+        from wherry.cli.copyfiles import Counted
+
+        self._what = what
+        start = self._before
+
+        def note(count: int) -> None:
+            self._before = start + count
+            if self._shown and time.monotonic() >= self._due:
+                self._due = time.monotonic() + _TICK
+                size = human_size(float(self._before), 3)
+                self._ctx.err.write(f"{_CLEAR}{self._what} - {size}")
+                self._ctx.err.flush()
+
+        return Counted(note)
+
+    def finish(self, where: str) -> None:
+        """The last line, on a terminal."""
+        if self._shown and not self._silent:
+            size = human_size(float(self._before), 3)
+            self._ctx.err.write(f"{_CLEAR}Successfully copied {size} to {where}\n")
+
+    # ---- containers
+
+    def _head(self, container: str, path: str) -> dict[str, Any] | None:
+        return stat_in_container(self._ctx, container, path)
+
+    def _followed(self, container: str, path: str) -> str:
+        """``-L``: the place that a link leads to."""
+        if not self._follow:
+            return path
+        return _through(path, self._head(container, path))
+
+    def _get(self, container: str, path: str, **query: Any) -> Response:
+        where = f"/containers/{container}/archive"
+        return self._ctx.client.send("GET", where, {"path": path, **query})
+
+    def _put(self, container: str, folder: str, write: Callable[[Outlet], None]) -> None:
+        query: dict[str, Any] = {"path": folder, "noOverwriteDirNonDir": "true"}
+        if self._archive:
+            query["copyUIDGID"] = "true"
+        counted = self._counted("Copying to container")
+
+        def body(outlet: Outlet) -> None:
+            counted.outlet = outlet
+            write(counted)
+
+        headers = {"Content-Type": "application/x-tar"}
+        where = f"/containers/{container}/archive"
+        self._ctx.client.send("PUT", where, query, body, headers).read()
+
+    def _expands(self, container: str, path: str) -> bool:
+        """Are the wildcards of a path meant as such? Not if something is called like that."""
+        return has_wildcard(path) and self._head(container, path) is None
+
+    # ---- out
+
+    def outward(self, sources: list[tuple[str, str]], target: str) -> None:
+        if target == "-":
+            self._silent = True
+            self._to_stdout(*sources[0])
+            return
+        if len(sources) > 1 and not os.path.isdir(target):
+            raise CliError(f"target {target!r} is not a directory")
+        for container, path in sources:
+            self._out(container, path, target)
+
+    def _to_stdout(self, container: str, path: str) -> None:
+        response = self._get(container, self._followed(container, path))
+        room = memoryview(bytearray(_CHUNK))
+        while count := response.read_into(room):
+            self._ctx.raw_out.write(room[:count])
+        self._ctx.raw_out.flush()
+
+    def _out(self, container: str, path: str, target: str) -> None:
+        from wherry.cli.copyfiles import unpack, unpack_all
+
+        counted = self._counted("Copying from container")
+        if self._expands(container, path):
+            if not os.path.isdir(target):
+                raise CliError(f"target {target!r} is not a directory")
+            counted.inlet = self._get(container, path, glob=True)
+            unpack_all(counted, target, keep_owner=self._archive)
+            return
+        path = self._followed(container, path)
+        response = self._get(container, path)
+        is_folder = bool(int(path_stat(response).get("mode", 0)) & _GO_DIR)
+        place = target_on_host(path, is_folder, target)
+        counted.inlet = response
+        within = is_folder and place == target and os.path.isdir(place)
+        unpack(counted, place, keep_owner=self._archive, within=within)
+
+    # ---- in
+
+    def inward(self, paths: list[str], container: str, path: str) -> None:
+        from wherry.cli.copyfiles import is_folder, pack
+
+        if paths == ["-"]:
+            self._from_stdin(container, path)
+            return
+        found = self._head(container, path)
+        if found is not None and int(found.get("mode", 0)) & _GO_LINK:
+            path = _through(path, found)
+            found = self._head(container, path)
+        into = bool(found and int(found.get("mode", 0)) & _GO_DIR)
+        expanded = [each for given in paths for each in _local(given)]
+        if (len(expanded) > 1 or len(paths) > 1) and not into:
+            raise CliError(f'target "{container}:{path}" is not a directory')
+        members = []
+        folder = path
+        for source in expanded:
+            folder_too = is_folder(source.rstrip("/") or "/", follow=self._follow)
+            target = target_in_container(source, folder_too, path, found is not None, into)
+            folder = target.folder
+            members.append((source if only_content(source) else source.rstrip("/") or "/", target))
+        named = [(source, target.name) for source, target in members]
+        self._put(container, folder, lambda outlet: pack(outlet, named, follow=self._follow))
+
+    def _from_stdin(self, container: str, path: str) -> None:
+        found = self._head(container, path)
+        if found is not None and int(found.get("mode", 0)) & _GO_LINK:
+            path = _through(path, found)
+            found = self._head(container, path)
+        if found is None or not int(found.get("mode", 0)) & _GO_DIR:
+            raise CliError(f'destination "{container}:{path}" must be a directory')
+        source: BinaryIO = sys.stdin.buffer
+
+        def write(outlet: Outlet) -> None:
+            while piece := source.read(_CHUNK):
+                outlet.write(piece)
+
+        self._put(container, path, write)
+
+    # ---- across
+
+    def across(self, sources: list[tuple[str, str]], target: str, path: str) -> None:
+        """From containers into a container: the archive goes through us as it is."""
+        if "wherry" not in self._ctx.client.announced("server").lower():
+            raise CliError("copying between containers is not supported")
+        found = self._head(target, path)
+        if found is not None and int(found.get("mode", 0)) & _GO_LINK:
+            path = _through(path, found)
+            found = self._head(target, path)
+        into = bool(found and int(found.get("mode", 0)) & _GO_DIR)
+        if len(sources) > 1 and not into:
+            raise CliError(f'target "{target}:{path}" is not a directory')
+        for container, source in sources:
+            if self._expands(container, source):
+                if not into:
+                    raise CliError(f'target "{target}:{path}" is not a directory')
+                self._pass_on(self._get(container, source, glob=True), target, path)
+                continue
+            source = self._followed(container, source)
+            there = self._head(container, source)
+            if there is None:
+                # The daemon's own words for what is missing, the container or the path.
+                there = path_stat(self._get(container, source))
+            is_folder = bool(int(there.get("mode", 0)) & _GO_DIR)
+            place = target_in_container(source, is_folder, path, found is not None, into)
+            self._pass_on(self._get(container, source, name=place.name), target, place.folder)
+
+    def _pass_on(self, response: Response, target: str, folder: str) -> None:
+        room = memoryview(bytearray(_CHUNK))
+
+        def write(outlet: Outlet) -> None:
+            while count := response.read_into(room):
+                outlet.write(room[:count])
+
+        self._put(target, folder, write)
+
+
+def _through(path: str, found: dict[str, Any] | None) -> str:
+    """Where a path leads, if it is a link (its target is told from the container's root)."""
+    if found and int(found.get("mode", 0)) & _GO_LINK and found.get("linkTarget"):
+        return os.path.join(os.path.dirname(path), str(found["linkTarget"]))
+    return path
+
+
+def _local(path: str) -> list[str]:
+    """The paths here that a source means: itself, or what its wildcards match."""
+    if not has_wildcard(path) or os.path.lexists(path):
+        return [path]
+    return sorted(glob.glob(path)) or [path]
 
 
 def path_stat(response: Response) -> dict[str, Any]:
@@ -73,152 +282,9 @@ def stat_in_container(ctx: Context, container: str, path: str) -> dict[str, Any]
     return path_stat(response)
 
 
-def from_container(ctx: Context, options: Options, container: str, path: str, target: str) -> int:
-    """Copy out; bytes written. ``-`` as target streams the archive to standard output."""
-    if options.on("follow-link"):
-        found = stat_in_container(ctx, container, path)
-        if found and int(found.get("mode", 0)) & _GO_LINK and found.get("linkTarget"):
-            path = os.path.join(os.path.dirname(path), str(found["linkTarget"]))
-    response = ctx.client.send("GET", f"/containers/{container}/archive", {"path": path})
-    if target == "-":
-        out = ctx.raw_out
-        for piece in response.chunks():
-            out.write(piece)
-        out.flush()
-        return 0
-    is_directory = bool(int(path_stat(response).get("mode", 0)) & _GO_DIR)
-    place = target_on_host(path, is_directory, target)
-    reader = _Reader(response)
-    try:
-        with tarfile.open(fileobj=cast("BinaryIO", reader), mode="r|") as archive:
-            extract(archive, place, is_directory, keep_owner=options.on("archive"))
-    except tarfile.TarError as error:
-        raise CliError(f"the archive of {container}:{path} is broken: {error}") from None
-    return reader.count
-
-
-class _Reader:
-    """The body of a response as a file that can only be read on."""
-
-    def __init__(self, response: Response) -> None:
-        self._response = response
-        self._rest = b""
-        self.count = 0
-
-    def read(self, size: int = -1) -> bytes:
-        parts = [self._rest]
-        have = len(self._rest)
-        while size < 0 or have < size:
-            piece = self._response.chunk()
-            if not piece:
-                break
-            parts.append(piece)
-            have += len(piece)
-        whole = b"".join(parts)
-        wanted = have if size < 0 else size
-        self._rest = whole[wanted:]
-        self.count += min(have, wanted)
-        return whole[:wanted]
-
-
-def extract(archive: tarfile.TarFile, place: str, is_directory: bool, *, keep_owner: bool) -> None:
-    """Unpack with the archive's first name replaced by ``place``; nothing is ever written
-    outside of it, whatever names and links the archive holds."""
-    for member in archive:
-        relative = inside(member.name)
-        destination = os.path.join(place, relative) if relative else place
-        if not relative and is_directory and not member.isdir():
-            raise CliError(f"refusing to unpack {member.name!r}: it is not the folder asked for")
-        if relative:
-            parent = os.path.realpath(os.path.dirname(destination))
-            top = os.path.realpath(place)
-            # A root that is no folder may be a link: nothing belongs below it.
-            if not is_directory or os.path.commonpath([parent, top]) != top:
-                raise CliError(f"refusing to unpack {member.name!r}: it leaves {place}")
-        if member.islnk():
-            member.linkname = os.path.abspath(os.path.join(place, inside(member.linkname)))
-        if not keep_owner:
-            member.uid, member.gid, member.uname, member.gname = os.getuid(), os.getgid(), "", ""
-        if os.path.islink(destination) or (os.path.isfile(destination) and not member.isdir()):
-            os.unlink(destination)
-        member.name = os.path.abspath(destination)
-        # The name is absolute by now and was checked above.
-        archive.extract(member, path="/", numeric_owner=True)
-
-
-def to_container(ctx: Context, options: Options, source: str, container: str, path: str) -> int:
-    """Copy in; bytes sent."""
-    found = stat_in_container(ctx, container, path)
-    if found and int(found.get("mode", 0)) & _GO_LINK and found.get("linkTarget"):
-        path = os.path.join(os.path.dirname(path), str(found["linkTarget"]))
-        found = stat_in_container(ctx, container, path)
-    exists = found is not None
-    is_directory = bool(found and int(found.get("mode", 0)) & _GO_DIR)
-    query: dict[str, Any] = {"noOverwriteDirNonDir": "true"}
-    if options.on("archive"):
-        query["copyUIDGID"] = "true"
-    counter = [0]
-    if source == "-":
-        if not is_directory:
-            raise CliError(f'destination "{container}:{path}" must be a directory')
-        query["path"] = path
-        body = _counted(_file_pieces(sys.stdin.buffer), counter)
-    else:
-        follow = options.on("follow-link")
-        try:
-            mode = (os.stat if follow else os.lstat)(source.rstrip("/") or "/").st_mode
-        except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise CliError(f"lstat {os.path.abspath(source)}: {reason}") from None
-        target = target_in_container(source, stat.S_ISDIR(mode), path, exists, is_directory)
-        query["path"] = target.folder
-        body = _counted(archive_pieces(source, target, follow=follow), counter)
-    headers = {"Content-Type": "application/x-tar"}
-    response = ctx.client.send("PUT", f"/containers/{container}/archive", query, body, headers)
-    response.read()
-    return counter[0]
-
-
-def _counted(pieces: Iterator[bytes], counter: list[int]) -> Iterator[bytes]:
-    for piece in pieces:
-        counter[0] += len(piece)
-        yield piece
-
-
-def _file_pieces(file: BinaryIO) -> Iterator[bytes]:
-    while piece := file.read(_CHUNK):
-        yield piece
-
-
-def archive_pieces(source: str, target: Target, *, follow: bool) -> Iterator[bytes]:
-    """A tar of ``source`` under the name ``target.name``. A thread writes, we read: however big
-    a file is, only a pipe's worth of it is in memory."""
-    read_end, write_end = os.pipe()
-    failure: list[BaseException] = []
-
-    def write() -> None:
-        try:
-            with os.fdopen(write_end, "wb") as pipe, tarfile.open(fileobj=pipe, mode="w|") as tar:
-                real = os.path.realpath(source) if follow else source.rstrip("/") or "/"
-                tar.add(real, arcname=target.name, recursive=True)
-        except BrokenPipeError:
-            pass
-        except BaseException as error:
-            failure.append(error)
-
-    thread = threading.Thread(target=write, daemon=True)
-    thread.start()
-    with os.fdopen(read_end, "rb", buffering=0) as pipe:
-        while piece := pipe.read(_CHUNK):
-            yield piece
-    thread.join()
-    if failure:
-        raise CliError(f"cannot read {source}: {failure[0]}")
-
-
 CP = Command(
     cp,
-    "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n[OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH",
+    "[OPTIONS] CONTAINER:SRC_PATH... DEST_PATH|-\n[OPTIONS] SRC_PATH...|- CONTAINER:DEST_PATH",
     [
         switch("archive", "Archive mode (copy all uid/gid information)", short="a"),
         switch("follow-link", "Always follow symbol link in SRC_PATH", short="L"),
@@ -229,11 +295,14 @@ CP = Command(
             short="q",
         ),
     ],
-    (2, 2),
+    (2, None),
     long="Copy files/folders between a container and the local filesystem\n\n"
     "Use '-' as the source to read a tar archive from stdin\n"
     "and extract it to a directory destination in a container.\n"
     "Use '-' as the destination to stream a tar archive of a\n"
-    "container source to stdout.",
+    "container source to stdout.\n\n"
+    "Several sources need a directory as their destination. Wildcards (*, ?, [a-z])\n"
+    "in a path of a container are matched in the container: quote them. A source\n"
+    "and a destination in containers copy from one into the other.",
     complete="containers",
 )

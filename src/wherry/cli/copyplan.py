@@ -42,12 +42,17 @@ def only_content(path: str) -> bool:
 def inside(name: str) -> str:
     """A member's name without its first part; empty for the root itself.
 
-    Raises :class:`CliError` for one that climbs.
+    Of ``/etc``, as members of an archive of the whole root are called, the first part is what
+    comes before the slash. Raises :class:`CliError` for one that climbs.
     """
-    parts = [part for part in name.split("/") if part]
+    parts = name.split("/")
     if ".." in parts:
         raise CliError(f"refusing to unpack {name!r}: it leaves the target")
-    return "/".join(part for part in parts[1:] if part != ".")
+    return "/".join(part for part in parts[1:] if part not in ("", "."))
+
+
+def has_wildcard(path: str) -> bool:
+    return any(char in path for char in "*?[")
 
 
 def target_on_host(source: str, is_directory: bool, target: str) -> str:

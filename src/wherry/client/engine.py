@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from wherry.client.config import Endpoint
-    from wherry.client.http import Response
+    from wherry.client.http import Response, Writer
 
 API_VERSION = "1.55"
 _KEPT = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/:@,")
@@ -82,7 +82,7 @@ class Client:
         method: str,
         path: str,
         query: dict[str, Any] | None = None,
-        body: bytes | Iterable[bytes] | None = None,
+        body: bytes | Iterable[bytes] | Writer | None = None,
         headers: dict[str, str] | None = None,
     ) -> Response:
         """One request; the response's body is yet to be read. Raises :class:`ApiError`."""
@@ -171,7 +171,7 @@ class Client:
         self,
         method: str,
         target: str,
-        body: bytes | Iterable[bytes] | None,
+        body: bytes | Iterable[bytes] | Writer | None,
         headers: dict[str, str],
     ) -> Response:
         connection, self._idle = self._idle, None

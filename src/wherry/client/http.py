@@ -7,6 +7,8 @@ close; upgrades; requests with a streamed (chunked) body. RFC 9112.
 
 from __future__ import annotations
 
+import errno
+
 from wherry.client.errors import ConnectionLost
 
 TYPE_CHECKING = False
@@ -14,7 +16,13 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterable, Iterator
 
+    from wherry.trees.flow import Bytes, Outlet, Pipe
+
+    Writer = Callable[[Outlet], None]
+    """Writes a request's body."""
+
 _READ = 65536
+_PIECE = 1 << 20
 _MAX_HEAD = 256 * 1024
 
 
@@ -60,25 +68,52 @@ class Response:
 
         Raises :class:`ConnectionLost` when the peer closes inside a framed body.
         """
-        if self._done:
+        if not self._more():
             return b""
-        if self._chunked and self._left == 0:
-            self._next_size()
-            if self._done:
-                return b""
         piece = self.connection.take(self._left)
-        if not piece:
+        self._took(len(piece))
+        return piece
+
+    def read_into(self, room: memoryview) -> int:
+        """As :meth:`chunk`, into a buffer; 0 at the end."""
+        if not self._more():
+            return 0
+        count = self.connection.take_into(room if self._left is None else room[: self._left])
+        self._took(count)
+        return count
+
+    def move(self, descriptor: int, size: int) -> int:
+        """As :meth:`chunk`, by the kernel into a file; 0 when it must be read instead."""
+        if not self._more() or not self.connection.straight or self._left is None:
+            return 0
+        try:
+            count = self.connection.move(descriptor, min(size, self._left))
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            self.connection.straight = False
+            return 0
+        self._took(count)
+        return count
+
+    def _more(self) -> bool:
+        """Whether some of the body may be still to come; goes to the next chunk."""
+        if not self._done and self._chunked and self._left == 0:
+            self._next_size()
+        return not self._done
+
+    def _took(self, count: int) -> None:
+        if not count:
             if self._left is not None:
                 raise ConnectionLost("the daemon closed the connection in the middle of an answer")
             self._done = True
         elif self._left is not None:
-            self._left -= len(piece)
+            self._left -= count
             if self._left == 0:
                 if self._chunked:
                     self.connection.line()
                 else:
                     self._done = True
-        return piece
 
     def _next_size(self) -> None:
         line = self.connection.line()
@@ -100,6 +135,41 @@ class Response:
         return b"".join(self.chunks())
 
 
+class ChunkedBody:
+    """Where a :data:`Writer` writes a request's body: an outlet (see ``wherry.trees.flow``)."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._sock = connection.sock
+        self._straight = connection.straight
+
+    def write(self, data: Bytes) -> None:
+        if data:
+            self._sock.sendall(b"%x\r\n" % len(data))
+            self._sock.sendall(data)
+            self._sock.sendall(b"\r\n")
+
+    def file(self, descriptor: int, size: int) -> None:
+        """``size`` bytes of an open file; zeros for what it has less."""
+        import os
+
+        if not size:
+            return
+        self._sock.sendall(b"%x\r\n" % size)
+        while size:
+            if self._straight:
+                count = os.sendfile(self._sock.fileno(), descriptor, None, size)
+            else:
+                piece = os.read(descriptor, min(size, _PIECE))
+                self._sock.sendall(piece)
+                count = len(piece)
+            if not count:
+                piece = bytes(min(size, _PIECE))
+                self._sock.sendall(piece)
+                count = len(piece)
+            size -= count
+        self._sock.sendall(b"\r\n")
+
+
 class Connection:
     """One connection; one request at a time. ``explain``: a failed transfer in plain words."""
 
@@ -110,13 +180,16 @@ class Connection:
         self._host = host
         self._why = explain
         self._buffer = b""
+        # Over TLS the bytes of the socket are not those of the connection.
+        self._straight = not hasattr(sock, "context")
+        self._pipe: Pipe | None = None
 
     def request(
         self,
         method: str,
         target: str,
         headers: dict[str, str],
-        body: bytes | Iterable[bytes] | None = None,
+        body: bytes | Iterable[bytes] | Writer | None = None,
     ) -> Response:
         """Send one request and read the head of its answer. 1xx answers but 101 are skipped.
 
@@ -148,7 +221,11 @@ class Connection:
                 response.expect_body(method)
                 return response
 
-    def _send_chunks(self, body: Iterable[bytes]) -> None:
+    def _send_chunks(self, body: Iterable[bytes] | Writer) -> None:
+        if callable(body):
+            body(ChunkedBody(self))
+            self.sock.sendall(b"0\r\n\r\n")
+            return
         for piece in body:
             if piece:
                 self.sock.sendall(b"%x\r\n%b\r\n" % (len(piece), piece))
@@ -192,6 +269,34 @@ class Connection:
             piece, self._buffer = self._buffer[:most], self._buffer[most:]
         return piece
 
+    def take_into(self, room: memoryview) -> int:
+        """As :meth:`take`, into a buffer."""
+        if not self._buffer:
+            try:
+                return self.sock.recv_into(room)
+            except ConnectionResetError:
+                return 0
+        piece = self.take(len(room))
+        room[: len(piece)] = piece
+        return len(piece)
+
+    @property
+    def straight(self) -> bool:
+        """Can the kernel move bytes between this connection and files now?"""
+        return self._straight and not self._buffer
+
+    @straight.setter
+    def straight(self, possible: bool) -> None:
+        self._straight = possible
+
+    def move(self, descriptor: int, size: int) -> int:
+        """Bytes moved from the connection to a file, at least one unless it has ended."""
+        if self._pipe is None:
+            from wherry.trees.flow import Pipe
+
+            self._pipe = Pipe()
+        return self._pipe.move(self.sock.fileno(), descriptor, size)
+
     def _receive(self) -> bytes:
         try:
             return self.sock.recv(_READ)
@@ -212,3 +317,6 @@ class Connection:
 
     def close(self) -> None:
         self.sock.close()
+        if self._pipe is not None:
+            self._pipe.close()
+            self._pipe = None

@@ -13,24 +13,31 @@ import os
 import posixpath
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from wherry.containers.book import Live
 from wherry.containers.layers import lower_dirs, user_of
 from wherry.containers.ports import RootView, Volumes
 from wherry.containers.record import Record
-from wherry.containers.rootfiles import Root, path_stat
+from wherry.containers.rootfiles import (
+    PutOptions,
+    Root,
+    archive,
+    before_wildcard,
+    extract,
+    matching,
+    path_stat,
+)
 from wherry.containers.stacked import NoMountPoint, stacked
-from wherry.containers.tarin import PutOptions, extract
-from wherry.containers.tarout import archive
 from wherry.containers.transitions import Status
 from wherry.errors import Conflict, Forbidden, Invalid
 from wherry.images.service import Images
-from wherry.linux.flow import Inlet, Outlet
 from wherry.linux.mounts import Overlay
 from wherry.linux.namespaces import PrivateMounts
 from wherry.linux.tasks import in_own_thread, spawn
 from wherry.store.paths import Paths
+from wherry.trees.flow import Inlet, Outlet
 from wherry.wire.mounts import OPERATION, MountPoint
 
 
@@ -61,15 +68,14 @@ async def _run(work: Callable[[], Awaitable[None]]) -> None:
 
 
 class Outgoing:
-    """See ``containers.service.Outgoing``: the files below ``path``, the first called ``name``."""
+    """See ``containers.service.Outgoing``: (path, name in the archive) of what goes out."""
 
-    def __init__(self, opened: Opened, path: str, name: str) -> None:
+    def __init__(self, opened: Opened, members: Sequence[tuple[str, str]]) -> None:
         self._opened = opened
-        self._path = path
-        self._name = name
+        self._members = members
 
     def send(self, outlet: Outlet) -> None:
-        archive(self._opened.root, self._path, self._name, outlet)
+        archive(self._opened.root, self._members, outlet)
 
     async def close(self) -> None:
         await self._opened.close()
@@ -86,24 +92,33 @@ class Archiver:
 
     async def stat(self, live: Live, path: str) -> dict[str, Any]:
         """``X-Docker-Container-Path-Stat``. Raises ``NotFound``."""
-        path = absolute(path)
+        given, path = path, absolute(path)
         async with self._opened(live) as opened:
-            return await asyncio.to_thread(path_stat, opened.root, path)
+            return await asyncio.to_thread(_stat, opened.root, path, given)
 
-    async def get(self, live: Live, path: str) -> tuple[dict[str, Any], Outgoing]:
-        """The path's stat and a tar of it, its first member named as the path's last part."""
-        path = absolute(path)
+    async def get(
+        self, live: Live, path: str, *, name: str = "", pattern: bool = False
+    ) -> tuple[dict[str, Any], Outgoing]:
+        """See ``containers.service.ContainerFiles.archive``."""
+        given, path = path, absolute(path)
+        if "/" in name or name == "..":
+            raise Invalid(f"invalid name in an archive: {name!r}")
         opened = await self._open(live)
         try:
-            found = await asyncio.to_thread(path_stat, opened.root, path)
+            if pattern:
+                paths = await asyncio.to_thread(matching, opened.root, path)
+                found = await asyncio.to_thread(path_stat, opened.root, before_wildcard(path))
+                return found, Outgoing(opened, [(each, posixpath.basename(each)) for each in paths])
+            found = await asyncio.to_thread(_stat, opened.root, path, given)
         except BaseException:
             await opened.close()
             raise
-        return found, Outgoing(opened, path, posixpath.basename(path.rstrip("/")) or "/")
+        name = name or ("." if given.endswith("/.") else posixpath.basename(path.rstrip("/")))
+        return found, Outgoing(opened, [(path, name or "/")])
 
     async def export(self, live: Live) -> Outgoing:
         """A tar of the whole root file system, without what is mounted into it."""
-        return Outgoing(await self._open(live, mounts=False), "/", "")
+        return Outgoing(await self._open(live, mounts=False), [("/", "")])
 
     async def put(
         self,
@@ -166,10 +181,23 @@ class Archiver:
             except OSError:
                 pass  # it has just ended: its layers are still there
             else:
-                return Opened(Root(descriptor, self._namespaces.calls, record.name))
-        if not mounts or not record.mount_points:
+                calls = self._namespaces.calls
+                return Opened(Root(descriptor, calls, record.name, running.pid))
+        if not mounts:
             return await self._mounted(live, (), write=write)
+        if not record.mount_points:
+            return await self._mounted(live, self._host_files(record), write=write)
         return await self._with_volumes(live, write=write)
+
+    def _host_files(self, record: Record) -> list[Mapping[str, Any]]:
+        """hosts, hostname and resolv.conf as the last start wrote them."""
+        place = self._paths.container(record.id)
+        taken = {each.destination for each in record.mount_points}
+        return [
+            {"destination": f"/etc/{file.name}", "source": str(file)}
+            for file in (place.hosts, place.hostname, place.resolv_conf)
+            if f"/etc/{file.name}" not in taken and file.exists()
+        ]
 
     async def _with_volumes(self, live: Live, *, write: bool) -> Opened:
         """What does not run, with its volumes: mounted by their drivers while it is open."""
@@ -178,10 +206,16 @@ class Archiver:
         upper = self._paths.container(record.id).upper
         view = RootView(lower, upper, lambda: user_of(record, lower, upper))
 
-        async def let_go() -> None:
-            await self._volumes.release(holder, record.mount_points)
+        points = record.mount_points
+        if record.state.started_ns:
+            # Its volumes were filled from the image at the first start, if at all.
+            points = tuple(replace(each, extra={**each.extra, "nocopy": True}) for each in points)
 
-        sources = await self._volumes.prepare(holder, record.mount_points, view)
+        async def let_go() -> None:
+            await self._volumes.release(holder, points)
+
+        mounts = await self._volumes.prepare(holder, points, view)
+        sources = [*self._host_files(record), *mounts]
         try:
             try:
                 opened = await self._mounted(live, sources, write=write)
@@ -222,6 +256,12 @@ class Archiver:
             return Opened(root, keep=keep)
 
         return await self._namespaces.run(work, abandon=Opened.forsake)
+
+
+def _stat(root: Root, path: str, given: str) -> dict[str, Any]:
+    """``given`` with a dot at its end is called so in the answer."""
+    found = path_stat(root, path)
+    return {**found, "name": "."} if given == "." or given.endswith("/.") else found
 
 
 def absolute(path: str) -> str:

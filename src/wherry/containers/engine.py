@@ -42,7 +42,6 @@ from wherry.containers.update import Updater
 from wherry.containers.watch import Supervisor
 from wherry.errors import Conflict, Invalid, NotFound, NotModified, WherryError
 from wherry.images.service import Images
-from wherry.linux.flow import Inlet
 from wherry.linux.livemounts import LiveMounts
 from wherry.linux.namespaces import PrivateMounts
 from wherry.linux.syscalls import LinuxSyscalls
@@ -51,6 +50,7 @@ from wherry.runtime.port import Runtime
 from wherry.store.containers import ContainerTable
 from wherry.store.database import Database
 from wherry.store.paths import Paths
+from wherry.trees.flow import Inlet
 from wherry.wire.container import CreateRequest, UpdateRequest
 from wherry.wire.mounts import MountPoint
 
@@ -369,9 +369,11 @@ class ContainerEngine:
     async def path_stat(self, ref: str, path: str) -> dict[str, Any]:
         return await self._archiver.stat(self._book.get(ref), path)
 
-    async def archive(self, ref: str, path: str) -> tuple[dict[str, Any], Outgoing]:
+    async def archive(
+        self, ref: str, path: str, *, name: str = "", pattern: bool = False
+    ) -> tuple[dict[str, Any], Outgoing]:
         live = self._book.get(ref)
-        found = await self._archiver.get(live, path)
+        found = await self._archiver.get(live, path, name=name, pattern=pattern)
         self._book.publish(live.record, "archive-path")
         return found
 

@@ -10,8 +10,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Se
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from wherry.linux.flow import Inlet, Outlet
 from wherry.runtime.logline import Entry
+from wherry.trees.flow import Inlet, Outlet
 from wherry.wire.container import CreateRequest, UpdateRequest
 
 
@@ -226,8 +226,14 @@ class ContainerFiles(Protocol):
     async def path_stat(self, ref: str, path: str) -> dict[str, Any]:
         """name, size, mode (Go's), mtime, linkTarget of a path inside the container."""
 
-    async def archive(self, ref: str, path: str) -> tuple[dict[str, Any], Outgoing]:
-        """The path's stat and a tar of it."""
+    async def archive(
+        self, ref: str, path: str, *, name: str = "", pattern: bool = False
+    ) -> tuple[dict[str, Any], Outgoing]:
+        """The path's stat and a tar of it, its first member called ``name``, or as the path is.
+
+        ``pattern``: the path has wildcards (Go's ``path.Match``): a tar of all that match, and
+        the stat of the folder that they are in, or of the one before the first wildcard.
+        """
 
     async def extract(
         self,

@@ -16,8 +16,8 @@ import msgspec
 
 from wherry.errors import Internal, NotFound
 from wherry.images.service import Image
-from wherry.images.worker import tarfmt, tarwrite
 from wherry.oci import platform as platforms
+from wherry.trees import tarfmt, tarwrite
 from wherry.wire.durations import rfc3339
 
 NAMES = ("wherry/busybox:latest", "busybox:latest")

@@ -20,12 +20,12 @@ from wherry.errors import Invalid, NotFound
 from wherry.images import graph
 from wherry.images.catalogue import Catalogue, missing
 from wherry.images.naming import Names
-from wherry.images.worker import tarfmt, tarwrite
 from wherry.oci import digest as digests
 from wherry.oci import reference as references
 from wherry.oci.image import Manifest
 from wherry.oci.reference import Reference
 from wherry.store.images import ManifestRow
+from wherry.trees import tarfmt, tarwrite
 
 _CHUNK = 1 << 20
 

@@ -20,8 +20,8 @@ from collections.abc import Iterable
 from typing import BinaryIO
 
 from wherry.errors import Invalid
-from wherry.images.worker import tarfmt
-from wherry.images.worker.tarfmt import Entry
+from wherry.trees import tarfmt
+from wherry.trees.tarfmt import Entry
 
 BITS = 9
 BLOCK = 1 << BITS

@@ -15,8 +15,8 @@ from wherry.images.worker import erofs
 from wherry.images.worker.confine import confined
 from wherry.images.worker.inflate import Ahead, compression, inflated
 from wherry.images.worker.sink import CHUNK, Sink, check_space
-from wherry.images.worker.tarfmt import Entry, MappedSource, cut_short, entries
 from wherry.images.worker.unpack import Unpacker
+from wherry.trees.tarfmt import Entry, MappedSource, cut_short, entries
 
 FOLDER = "directory"
 INDEXED = "erofs"

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 
 from wherry.errors import Conflict
 from wherry.images import diff
-from wherry.images.worker import tarfmt, tarwrite
 from wherry.images.worker.sink import CHUNK, Sink
-from wherry.images.worker.tarwrite import Attributes
+from wherry.trees import tarfmt, tarwrite
+from wherry.trees.tarwrite import Attributes
 
 _SKIPPED_XATTRS = ("trusted.", "system.", "user.overlay.", "security.selinux")
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wherry.errors import Invalid
-from wherry.images.worker import tarfmt
 from wherry.images.worker.sink import Sink
 from wherry.images.worker.stream import ForwardSource
+from wherry.trees import tarfmt
 
 _MEMBERS = 100_000
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
-from wherry.images.worker.tarfmt import cut_short
+from wherry.trees.tarfmt import cut_short
 
 
 class ForwardSource:

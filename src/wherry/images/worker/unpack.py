@@ -16,8 +16,8 @@ import stat
 from collections.abc import Callable, Iterable
 
 from wherry.errors import Invalid
-from wherry.images.worker import tarfmt
-from wherry.images.worker.tarfmt import Entry
+from wherry.trees import tarfmt
+from wherry.trees.tarfmt import Entry
 
 OPAQUE = b"trusted.overlay.opaque"
 WHITEOUT_PREFIX = b".wh."

@@ -10,9 +10,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from wherry.errors import Invalid
-from wherry.images.worker import tarfmt, tarwrite
 from wherry.images.worker.stream import ForwardSource
-from wherry.images.worker.tarfmt import MappedSource, clean, entries, nanoseconds, number
+from wherry.trees import tarfmt, tarwrite
+from wherry.trees.tarfmt import MappedSource, clean, entries, nanoseconds, number
 
 _NAME = st.text(
     st.characters(codec="utf-8", exclude_characters="\0", exclude_categories=["Cs"]),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from wherry.images.worker import tarfmt
+from wherry.trees import tarfmt
 
 _OCTAL_8 = 0o7777777
 _OCTAL_12 = 0o77777777777

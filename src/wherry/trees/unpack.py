@@ -1,11 +1,8 @@
-"""An archive into a container's files.
+"""A tar into a folder.
 
-Headers and small contents lie in one buffer that the stream fills; what is large goes from the
-stream to its file without coming here where the kernel can do that. All of it blocks: call it in a
-thread.
-
-A large file gets its name when it is whole: until then it has none, so nothing is left of it when
-the stream is cut or the daemon killed.
+Members are made through descriptors of their folders, no link is ever followed to a file, and what
+stands in the way is replaced. A large file gets its name when it is whole: until then it has none,
+so nothing is left of it when the stream is cut or the process killed. All of it blocks.
 """
 
 from __future__ import annotations
@@ -17,169 +14,39 @@ import posixpath
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from wherry.containers.rootfiles import Root, translated
 from wherry.errors import Conflict, Invalid
-from wherry.images.worker import tarfmt
-from wherry.images.worker.inflate import compression, inflated
-from wherry.images.worker.tarfmt import Entry
-from wherry.linux.flow import STEP, Inlet
+from wherry.trees import tarfmt
+from wherry.trees.incoming import Incoming
+from wherry.trees.tarfmt import Entry
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _NAMELESS = os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC
 _NO_NAMELESS = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT})
 _OPEN_FOLDERS = 64
 _LARGE = 128 * 1024
 """Bytes from which a file is made without a name first."""
-_HEAD = 8
-"""Bytes that tell a compression."""
-
-
-class Incoming:
-    """A ``tarfmt.Source`` that only goes forward, over an ``Inlet``."""
-
-    def __init__(self, inlet: Inlet) -> None:
-        self._inlet = inlet
-        self._view = memoryview(bytearray(STEP))
-        self._start = self._end = 0
-        self._position = 0
-        """Of the buffer's first byte, in the archive."""
-
-    def head(self) -> bytes:
-        self._fill(_HEAD)
-        return bytes(self._view[self._start : min(self._start + _HEAD, self._end)])
-
-    def _fill(self, size: int) -> None:
-        """Have ``size`` bytes in the buffer, or all there are."""
-        if self._start + size > STEP:
-            left = self._end - self._start
-            self._view[:left] = self._view[self._start : self._end]
-            self._start, self._end = 0, left
-        while self._end - self._start < size:
-            count = self._inlet.read_into(self._view[self._end :])
-            if not count:
-                return
-            self._end += count
-
-    def _skip(self, size: int) -> None:
-        self._position += size
-        while size > self._end - self._start:
-            size -= self._end - self._start
-            self._start = self._end = 0
-            self._end = self._inlet.read_into(self._view)
-            if not self._end:
-                raise tarfmt.cut_short()
-        self._start += size
-
-    def get(self, position: int, size: int) -> bytes:
-        if position != self._position:
-            self._skip(position - self._position)
-        if size > self._end - self._start:
-            if size > STEP:
-                return self._long(size)
-            self._fill(size)
-        start = self._start
-        data = bytes(self._view[start : min(start + size, self._end)])
-        self._start += len(data)
-        self._position += len(data)
-        return data
-
-    def _long(self, size: int) -> bytes:
-        parts = []
-        while size and (data := self.get(self._position, min(size, STEP))):
-            parts.append(data)
-            size -= len(data)
-        return b"".join(parts)
-
-    def copy(self, position: int, size: int, descriptor: int) -> None:
-        """Write ``size`` bytes at ``position`` to a file. ``Invalid`` when the archive ends."""
-        if position != self._position:
-            self._skip(position - self._position)
-        self._position += size
-        while size:
-            if self._start == self._end:
-                if size >= _LARGE and (moved := self._inlet.move(descriptor, size)):
-                    size -= moved
-                    continue
-                self._start, self._end = 0, self._inlet.read_into(self._view)
-                if not self._end:
-                    raise tarfmt.cut_short()
-            end = min(self._end, self._start + size)
-            done = os.write(descriptor, self._view[self._start : end])
-            self._start += done
-            size -= done
-
-    def read(self, size: int) -> bytes:
-        """Whatever comes next, at most ``size`` bytes; b"" at the end."""
-        if self._start == self._end:
-            self._start, self._end = 0, self._inlet.read_into(self._view)
-        return self.get(self._position, min(size, self._end - self._start))
-
-    def drain(self) -> None:
-        """Read to the end, so that the sender is not cut off."""
-        self._start = self._end = 0
-        while self._inlet.read_into(self._view):
-            pass
-
-
-class _Chunks:
-    """An ``Inlet`` over pieces of any size."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks = chunks
-        self._rest = memoryview(b"")
-
-    def read_into(self, room: memoryview) -> int:
-        while not self._rest:
-            chunk = next(self._chunks, None)
-            if chunk is None:
-                return 0
-            self._rest = memoryview(chunk)
-        size = min(len(room), len(self._rest))
-        room[:size] = self._rest[:size]
-        self._rest = self._rest[size:]
-        return size
-
-    def move(self, descriptor: int, size: int) -> int:
-        return 0
 
 
 @dataclass(frozen=True)
-class PutOptions:
-    """``owner``: (uid, gid) for everything that is written; None keeps the archive's."""
+class Target:
+    """The folder that an archive is unpacked in."""
 
+    base: str
+    """What it is called in messages."""
+    folder: Callable[[str], int]
+    """Open a folder below it ("" itself) for reading; ``FileNotFoundError`` where there is none."""
+    refusal: Callable[[OSError, str], Exception]
+    """The error to raise for what happened at a path."""
     owner: tuple[int, int] | None = None
+    """(uid, gid) for everything that is written; None keeps the archive's."""
     keep_kinds: bool = False
     """Refuse to replace a folder by something else, or the other way round."""
-
-
-def extract(root: Root, path: str, inlet: Inlet, options: PutOptions) -> None:
-    """Unpack an archive, plain or compressed, into the folder ``path``; files are replaced."""
-    try:
-        descriptor = root.open(path, os.O_PATH)
-    except OSError as error:
-        raise _refused(error, path, root) from error
-    try:
-        if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
-            raise Invalid("extraction point is not a directory")
-    finally:
-        os.close(descriptor)
-    raw = source = Incoming(inlet)
-    if compression(raw.head()):
-        source = Incoming(_Chunks(inflated(raw.read)[1]))
-    _Extractor(root, path.rstrip("/"), source, options).run()
-    source.drain()
-    raw.drain()
-
-
-def _refused(error: OSError, path: str, root: Root) -> Exception:
-    if error.errno == errno.ENOTDIR:
-        return Invalid(f"{path}: not a directory")
-    return translated(error, path, root.container)
+    place: Callable[[bytes], str] = lambda name: os.fsdecode(tarfmt.clean(name))
+    """Where a member of a name belongs, from the folder; nothing in it climbs."""
 
 
 class _Place:
@@ -199,12 +66,12 @@ class _Place:
             self.inherits = True
 
 
-class _Extractor:
-    def __init__(self, root: Root, base: str, source: Incoming, options: PutOptions) -> None:
-        self._root = root
-        self._base = base
+class Unpacker:
+    """Unpacks what ``source`` holds into ``target``; ``run`` once."""
+
+    def __init__(self, source: Incoming, target: Target) -> None:
         self._source = source
-        self._options = options
+        self._target = target
         self._places: dict[str, _Place] = {}
         self._times: dict[str, int] = {}
         self._masked = _umask()
@@ -216,7 +83,7 @@ class _Extractor:
                 try:
                     self._one(entry, name)
                 except OSError as error:
-                    raise _refused(error, f"{self._base}/{name}", self._root) from error
+                    raise self._target.refusal(error, f"{self._target.base}/{name}") from error
             for name, when in self._times.items():
                 with contextlib.suppress(OSError):
                     os.utime(self._folder(name), ns=(when, when))
@@ -227,8 +94,8 @@ class _Extractor:
         """A member's path below the target. ``Invalid`` for one that climbs out of it."""
         if b".." in raw and posixpath.normpath(raw).startswith(b".."):
             shown = raw.decode("utf-8", "replace")
-            raise Invalid(f'"{shown}" is outside of "{self._base or "/"}"')
-        return tarfmt.clean(raw).decode("utf-8", "surrogateescape")
+            raise Invalid(f'"{shown}" is outside of "{self._target.base or "/"}"')
+        return self._target.place(raw)
 
     # ---- folders
 
@@ -237,12 +104,12 @@ class _Extractor:
         if known is not None:
             return known
         try:
-            descriptor = self._root.open(f"{self._base}/{name}", _FOLDER)
+            descriptor = self._target.folder(name)
         except FileNotFoundError:
             parent, _, last = name.rpartition("/")
             os.mkdir(last, 0o755, dir_fd=self._folder(parent))
             self._own(last, self._folder(parent), 0, 0)
-            descriptor = self._root.open(f"{self._base}/{name}", _FOLDER)
+            descriptor = self._target.folder(name)
         if len(self._places) >= _OPEN_FOLDERS:
             os.close(self._places.pop(next(iter(self._places))).descriptor)
         self._places[name] = place = _Place(descriptor)
@@ -257,21 +124,20 @@ class _Extractor:
         self._places.clear()
 
     def _own(self, name: str, at: int, uid: int, gid: int) -> None:
-        uid, gid = self._options.owner or (uid, gid)
+        uid, gid = self._target.owner or (uid, gid)
         os.chown(name, uid, gid, dir_fd=at, follow_symlinks=False)
 
     # ---- members
 
     def _one(self, entry: Entry, name: str) -> None:
         parent, _, last = name.rpartition("/")
-        if entry.kind == tarfmt.REGULAR:
-            if last:
-                self._file(entry, name, parent, last)
-            return
         if entry.kind == tarfmt.DIRECTORY:
             self._directory(entry, name, parent, last)
             return
         if not last:
+            raise Invalid("the folder itself can only be a directory in an archive for it")
+        if entry.kind == tarfmt.REGULAR:
+            self._file(entry, name, parent, last)
             return
         self._make_room(entry, name, last, self._folder(parent))
         at = self._folder(parent)
@@ -302,10 +168,10 @@ class _Extractor:
         was, comes = stat.S_ISDIR(found.st_mode), entry.kind == tarfmt.DIRECTORY
         if was and comes:
             return False
-        if was != comes and self._options.keep_kinds:
+        if was != comes and self._target.keep_kinds:
             kinds = ("directory", "non-directory") if was else ("non-directory", "directory")
             raise Conflict(
-                f'cannot overwrite {kinds[0]} "{self._base}/{name}" with {kinds[1]} "{name}"'
+                f'cannot overwrite {kinds[0]} "{self._target.base}/{name}" with {kinds[1]} "{name}"'
             )
         if was:
             self._forget()
@@ -320,7 +186,7 @@ class _Extractor:
         if self._make_room(entry, name, last, self._folder(parent)):
             os.mkdir(last, entry.mode, dir_fd=self._folder(parent))
         descriptor = self._folder(name)
-        uid, gid = self._options.owner or (entry.uid, entry.gid)
+        uid, gid = self._target.owner or (entry.uid, entry.gid)
         os.fchown(descriptor, uid, gid)
         os.fchmod(descriptor, entry.mode)
         _set_xattrs(entry, descriptor)
@@ -329,7 +195,7 @@ class _Extractor:
     def _hard_link(self, entry: Entry, last: str, at: int) -> None:
         parent, _, name = self._inside(entry.link).rpartition("/")
         try:
-            source = self._root.open(f"{self._base}/{parent}", _FOLDER)
+            source = self._target.folder(parent)
             try:
                 os.link(name, last, src_dir_fd=source, dst_dir_fd=at, follow_symlinks=False)
             finally:
@@ -405,7 +271,7 @@ class _Extractor:
             os.ftruncate(descriptor, entry.size)
         elif entry.size:
             self._source.copy(entry.data, entry.size, descriptor)
-        owner = self._options.owner or (entry.uid, entry.gid)
+        owner = self._target.owner or (entry.uid, entry.gid)
         if place.fresh is None:
             found = os.fstat(descriptor)
             place.fresh = (found.st_uid, found.st_gid)

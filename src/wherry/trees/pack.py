@@ -1,53 +1,46 @@
-"""A tree of a container's files as a tar.
+"""A tree of files into a tar.
 
 Small members gather in one buffer, into which the kernel reads their contents; large files go from
-the kernel to the client without coming here. All of it blocks: call it in a thread.
+the kernel to the receiver without coming here. Everything goes through descriptors and follows no
+link, whatever changes meanwhile. All of it blocks.
 """
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import os
 import stat
 
-from wherry.containers.rootfiles import Root, last_link, naming, translated
-from wherry.images.worker import tarfmt, tarwrite
-from wherry.images.worker.tarwrite import Attributes
-from wherry.linux.flow import STEP, Outlet
+from wherry.trees import tarfmt, tarwrite
+from wherry.trees.flow import STEP, Outlet
+from wherry.trees.tarwrite import Attributes
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+_NO_FILE = frozenset({errno.ELOOP, errno.ENXIO, errno.ENODEV})
+"""Something else is there now: a link, a device."""
 _LARGE = 256 * 1024
 """Bytes from which a file does not go through the buffer."""
 _SECOND = 1_000_000_000
 
 
-def archive(root: Root, path: str, name: str, outlet: Outlet) -> None:
-    """A tar of ``path``, its first member called ``name``; without a name, of what is in it.
+class Packer:
+    """Writes members to ``outlet``; ``end`` when all are there.
 
     Sockets are left out, as every archiver does. A file that shrinks while it is read is filled
     with zeros, one that grows is cut: the member's size was promised. Times are whole seconds, as
-    Docker's are.
+    Docker's are. ``OSError`` of a file names its member.
     """
-    with naming(path, root.container):
-        descriptor = root.open(path, os.O_PATH | last_link(path))
-    try:
-        writer = _Writer(outlet, root)
-        writer.top(descriptor, os.fsencode(name))
-        writer.end()
-    finally:
-        os.close(descriptor)
 
-
-class _Writer:
-    def __init__(self, outlet: Outlet, root: Root) -> None:
+    def __init__(self, outlet: Outlet, closed: frozenset[int] = frozenset()) -> None:
+        """``closed``: device numbers of file systems that are not entered on the way down."""
         self._outlet = outlet
-        self._root = root
+        self._closed = closed
         self._links: dict[tuple[int, int], bytes] = {}
-        self._buffer = bytearray(STEP)
-        self._view = memoryview(self._buffer)
+        self._view = memoryview(bytearray(STEP))
         self._used = 0
+        self._device = 0
 
     # ---- the buffer
 
@@ -72,7 +65,14 @@ class _Writer:
     # ---- members
 
     def top(self, descriptor: int, name: bytes) -> None:
-        """The named file, or the folder and all below it."""
+        """A file called ``name``, or a folder and all below it; without a name its content.
+
+        ``descriptor``: open with ``O_PATH``.
+        """
+        self._device = os.fstat(descriptor).st_dev
+        self._any(descriptor, name)
+
+    def _any(self, descriptor: int, name: bytes) -> None:
         found = os.fstat(descriptor)
         handle = f"/proc/self/fd/{descriptor}"
         if stat.S_ISDIR(found.st_mode):
@@ -95,17 +95,23 @@ class _Writer:
         if name:
             own = _own(found, _xattrs(descriptor))
             self._put(tarwrite.member(prefix, tarfmt.DIRECTORY, own))
-        try:
-            with os.scandir(descriptor) as entries:
-                inside = sorted(
-                    (os.fsencode(each.name), each.is_file(follow_symlinks=False))
-                    for each in entries
-                )
-        except OSError as error:
-            raise translated(error, os.fsdecode(name), self._root.container) from error
+        if found.st_dev in self._closed and found.st_dev != self._device:
+            return
+        with os.scandir(descriptor) as entries:
+            inside = sorted(
+                (os.fsencode(each.name), each.is_file(follow_symlinks=False)) for each in entries
+            )
         for last, regular in inside:
-            with contextlib.suppress(FileNotFoundError):
+            try:
                 self._child(descriptor, last, prefix + last, regular)
+            except FileNotFoundError:
+                continue  # removed meanwhile
+            except ConnectionError:
+                raise
+            except OSError as error:
+                if error.filename is None or error.filename == last:
+                    error.filename = os.fsdecode(prefix + last)
+                raise
 
     def _child(self, parent: int, last: bytes, name: bytes, regular: bool) -> None:
         """``regular``: what the folder said a moment ago; opening anything else could block."""
@@ -113,9 +119,8 @@ class _Writer:
             try:
                 descriptor = os.open(last, _FILE, dir_fd=parent)
             except OSError as error:
-                if isinstance(error, FileNotFoundError):
+                if error.errno not in _NO_FILE:
                     raise
-                regular = False
             else:
                 try:
                     found = os.fstat(descriptor)
@@ -128,7 +133,7 @@ class _Writer:
         try:
             found = os.fstat(descriptor)
             if stat.S_ISDIR(found.st_mode) or stat.S_ISREG(found.st_mode):
-                self.top(descriptor, name)
+                self._any(descriptor, name)
             else:
                 self._other(descriptor, found, name)
         finally:

@@ -1,0 +1,1 @@
+"""Trees of files as tar archives, for the engine and the command line alike."""
