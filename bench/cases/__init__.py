@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from bench.case import Case
-from bench.cases import clients, files, images, life, looking, memory, networks, throughput, volumes
+from bench.cases import (
+    clients,
+    files,
+    hostile,
+    images,
+    life,
+    looking,
+    memory,
+    networks,
+    throughput,
+    volumes,
+)
 
 CASES: tuple[Case, ...] = (
     *life.CASES,
@@ -11,6 +22,7 @@ CASES: tuple[Case, ...] = (
     *looking.CASES,
     *files.CASES,
     *memory.CASES,
+    *hostile.CASES,
     *images.CASES,
     *volumes.CASES,
     *networks.CASES,

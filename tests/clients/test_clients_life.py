@@ -175,7 +175,8 @@ def test_top(cli: Cli) -> None:
     start(cli, "seen", "sleep", "12345")
     lines = cli("top", "seen").ok().splitlines()
     assert lines[0].split()[:2] == ["UID", "PID"]
-    assert "sleep 12345" in lines[1]
+    # A start is answered when the process goes on to its command, not when it is there.
+    eventually(lambda: "sleep 12345" in cli("top", "seen").ok().splitlines()[1])
 
 
 def test_diff(cli: Cli, engine: Engine) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import sqlite3
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -128,3 +131,18 @@ def test_a_fork_bomb_meets_its_limit(own_engine: Engine) -> None:
     assert engine.get("/containers/json").status == 200
     assert engine.delete(f"/containers/{name}?force=1").status == 204
     assert engine.containers() == []
+
+
+def test_a_removal_with_volumes_that_was_cut_short_takes_them_along(own_engine: Engine) -> None:
+    engine = own_engine
+    name = engine.create("true", Mounts=[{"Type": "volume", "Target": "/data"}])
+    assert len(engine.get("/volumes").json["Volumes"]) == 1
+    engine.kill()
+    with closing(sqlite3.connect(engine.data / "state.db")) as database, database:
+        (record,) = database.execute("SELECT record FROM containers").fetchone()
+        known = json.loads(record)
+        known["state"] |= {"status": "removing", "with_volumes": True}
+        database.execute("UPDATE containers SET record = ?", (json.dumps(known).encode(),))
+    engine.start()
+    eventually(lambda: engine.get(f"/containers/{name}/json").status == 404)
+    assert not engine.get("/volumes").json["Volumes"]

@@ -12,6 +12,7 @@ from wherry.linux.cgroups import (
     oom_kills,
     processes,
     remove,
+    weight_of,
 )
 from wherry.linux.mounts import parse_mountinfo
 
@@ -102,3 +103,8 @@ def test_empty_cgroups_are_removed_with_those_below(tmp_path: Path) -> None:
     assert remove("/c", layout)
     assert not remove("/", layout)
     assert tmp_path.exists()
+
+
+def test_shares_become_weights_as_runtimes_convert_them() -> None:
+    assert [weight_of(each) for each in (2, 1024, 262_144)] == [1, 39, 10_000]
+    assert (weight_of(0), weight_of(10**9)) == (1, 10_000)

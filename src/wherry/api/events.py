@@ -39,6 +39,8 @@ def media_type(accept: str) -> str:
 class EventRoutes:
     def __init__(self, events: Events) -> None:
         self._events = events
+        self._written: tuple[Event | None, bytes] = (None, b"")
+        """The event written last and its text: the next listener wants the same."""
 
     def register(self, router: Router) -> None:
         router.add("GET", "/events", self.events, streams=True)
@@ -58,6 +60,11 @@ class EventRoutes:
         with contextlib.suppress(ConnectionError):
             async for event in happened:
                 if matches(event, filters):
-                    await response.write(before + encode(render(event)) + b"\n")
+                    await response.write(before + self._text(event) + b"\n")
             await response.write_eof()
         return response
+
+    def _text(self, event: Event) -> bytes:
+        if self._written[0] is not event:
+            self._written = (event, encode(render(event)))
+        return self._written[1]

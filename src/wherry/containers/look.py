@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -239,27 +240,26 @@ def tree_size(root: str) -> int:
 
 
 async def _ps(arguments: Sequence[str]) -> str:
-    try:
-        process = await asyncio.create_subprocess_exec(
-            "ps",
-            *arguments,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+    """In a thread: starting a program holds whoever does it until the program runs."""
+
+    def run() -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            ["ps", *arguments],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_PS_TIMEOUT,
+            check=False,
         )
+
+    try:
+        done = await asyncio.to_thread(run)
     except OSError as error:
         raise Internal(f"ps cannot be run on this host: {error}") from error
-    try:
-        out, problem = await asyncio.wait_for(process.communicate(), _PS_TIMEOUT)
-    except TimeoutError as error:
+    except subprocess.TimeoutExpired as error:
         raise Internal("ps did not answer in time") from error
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode:
-        raise Invalid(f"ps: {problem.decode(errors='replace').strip()}")
-    return out.decode(errors="replace")
+    if done.returncode:
+        raise Invalid(f"ps: {done.stderr.decode(errors='replace').strip()}")
+    return done.stdout.decode(errors="replace")
 
 
 def select_processes(output: str, pids: set[int]) -> tuple[list[str], list[list[str]]]:

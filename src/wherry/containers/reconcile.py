@@ -116,7 +116,8 @@ class Reconciler:
             if status is Status.DEAD:
                 self._book.step(live, Event.REMOVE)
             await self._end_run(live)
-            await self._remover.finish(live, volumes=bool(live.record.host_config.auto_remove))
+            whole = live.record.state.with_volumes or bool(live.record.host_config.auto_remove)
+            await self._remover.finish(live, volumes=whole)
         elif has_process(status):
             await self._adopt(live)
         elif status is Status.RESTARTING:

@@ -50,6 +50,8 @@ class State(msgspec.Struct, frozen=True):
     started_ns: int = 0
     finished_ns: int = 0
     health: Health | None = None
+    with_volumes: bool = False
+    """The removal that has begun takes anonymous volumes along; a restart goes on so."""
 
 
 class ImageUse(msgspec.Struct, frozen=True):

@@ -62,7 +62,7 @@ class Remover:
                 await asyncio.wait([live.cleanup])
             for hook in self.before_remove:
                 await hook(live)
-            self._book.step(live, Event.REMOVE)
+            self._book.step(live, Event.REMOVE, with_volumes=volumes)
             await self.finish(live, volumes=volumes)
 
     def _refuse(self, live: Live, force: bool) -> None:

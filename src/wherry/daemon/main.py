@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from wherry.daemon import lean
@@ -16,6 +17,15 @@ from wherry.errors import WherryError
 def main() -> NoReturn:
     """The command: exits with 0 after an orderly end, 1 when the start fails."""
     sys.exit(serve(sys.argv[1:]))
+
+
+def _watched_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """A loop that says what holds it, where the environment asks for that."""
+    if not os.environ.get("WHERRYD_LOOP_WATCH"):
+        return None
+    from wherry.daemon.loopwatch import loop_factory
+
+    return loop_factory()
 
 
 def serve(arguments: Sequence[str]) -> int:
@@ -33,7 +43,8 @@ def serve(arguments: Sequence[str]) -> int:
         from wherry.daemon.process import run
         from wherry.daemon.root import build
 
-        asyncio.run(run(config, build))
+        with asyncio.Runner(loop_factory=_watched_loop()) as runner:
+            runner.run(run(config, build))
     except WherryError as error:
         print(f"wherryd: {error.message}", file=sys.stderr)
         return 1

@@ -181,6 +181,28 @@ def is_frozen(path: str, layout: CgroupLayout | None = None) -> bool:
         return False
 
 
+MOST_SHARES = 262_144
+"""The largest CPU weight, in shares of version 1 (1024 is the usual one)."""
+
+
+def set_shares(path: str, shares: int, layout: CgroupLayout | None = None) -> None:
+    """CPU weight against its siblings, in shares; nothing where there is no such cgroup."""
+    layout = layout or host_layout()
+    directory = layout.directory(path, "cpu")
+    if directory is None:
+        return
+    name, value = "cpu.shares", shares
+    if layout.version == 2:
+        name, value = "cpu.weight", weight_of(shares)
+    with suppress(OSError):
+        (directory / name).write_text(str(value), encoding="ascii")
+
+
+def weight_of(shares: int) -> int:
+    """Version 2's weight (1 to 10,000) for shares (2 to 262,144), as OCI runtimes convert them."""
+    return 1 + (max(2, min(shares, MOST_SHARES)) - 2) * 9999 // 262_142
+
+
 def oom_kills(path: str, layout: CgroupLayout | None = None) -> int:
     """How many processes of the cgroup the kernel killed for want of memory; 0 when unknown."""
     layout = layout or host_layout()

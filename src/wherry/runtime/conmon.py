@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from signal import SIGKILL
 from typing import Any
 
 import msgspec
@@ -35,7 +36,7 @@ from wherry.linux.sealed import SealedPrograms
 from wherry.linux.seccompfilter import FilterCache
 from wherry.linux.tasks import spawn
 from wherry.runtime import bundle as files
-from wherry.runtime import criu, crun, monitor, targets
+from wherry.runtime import criu, crun, monitor, targets, weight
 from wherry.runtime.attach import SocketStream, connect, taken
 from wherry.runtime.commands import ENVIRONMENT, Child, Commands, Finished, reap, start
 from wherry.runtime.failures import classify, message_text
@@ -125,6 +126,7 @@ class ConmonRuntime:
                 raise await self._create_failure(launch, child, answer)
             running = self._running(launch.container_id, answer.value, child.pid)
             files.complete_note(bundle, running)
+            weight.slow_down(launch.spec)
             return running
         except BaseException:
             if child is not None:
@@ -139,7 +141,7 @@ class ConmonRuntime:
         bundle = launch.bundle
         files.prepare(bundle, launch.root.target, launch.exit_dir, launch.container_id)
         files.link_bundle(self._tools.state_root, launch.container_id, bundle)
-        spec = dict(launch.spec)
+        spec = weight.hurried(launch.spec)
         if launch.terminal and launch.console_size is not None:
             height, width = launch.console_size
             spec["process"] = {
@@ -290,6 +292,11 @@ class ConmonRuntime:
         return found
 
     async def kill(self, running: Running, signal: int) -> None:
+        if signal == SIGKILL:
+            bundle = files.find_note(self._tools.state_root, running.container_id)
+            note = files.read_note(bundle) if bundle is not None else None
+            if note is not None:
+                weight.hurry(note.cgroup)
         send_signal(running.pid, running.pid_start, signal)
 
     async def pause(self, container_id: str, runtime: str = "") -> None:

@@ -86,6 +86,7 @@ class Reserve:
                 connection.execute("ROLLBACK")
             return
         connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        connection.execute("PRAGMA shrink_memory")
 
     def _roomy(self) -> bool:
         try:

@@ -1,0 +1,37 @@
+"""The CPU weight of containers: raised while they are set up, as asked from their first step."""
+
+from __future__ import annotations
+
+import pytest
+from tests.support.engine import Engine
+
+from wherry.linux.cgroups import host_layout, weight_of
+
+pytestmark = pytest.mark.root
+
+
+def weight(container_id: str) -> int:
+    """What the kernel has, in version 1's shares or version 2's weight."""
+    layout = host_layout()
+    directory = layout.directory(f"/wherry/{container_id}", "cpu")
+    assert directory is not None
+    name = "cpu.weight" if layout.version == 2 else "cpu.shares"
+    return int((directory / name).read_text())
+
+
+def wanted(shares: int) -> int:
+    return weight_of(shares) if host_layout().version == 2 else shares
+
+
+def test_the_weight_is_as_asked_once_it_runs(engine: Engine) -> None:
+    usual = engine.run("sleep", "1000")
+    light = engine.run("sleep", "1000", CpuShares=300)
+    assert weight(usual) == wanted(1024)
+    assert weight(light) == wanted(300)
+    assert engine.inspect(usual)["HostConfig"]["CpuShares"] == 0
+    # An update still counts after a restart.
+    assert engine.post(f"/containers/{usual}/update", {"CpuShares": 500}).status == 200
+    assert weight(usual) == wanted(500)
+    assert engine.post(f"/containers/{usual}/restart?t=0").status == 204
+    assert weight(usual) == wanted(500)
+    engine.remove_containers()
