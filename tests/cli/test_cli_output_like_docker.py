@@ -189,6 +189,48 @@ DF = {
 }
 
 
+def sample(memory: dict[str, Any], blkio: list[dict[str, Any]] | None) -> dict[str, Any]:
+    """One answer of ``/stats``; ``memory`` and ``blkio`` differ by the version of cgroups."""
+
+    def cpu(total: int, system: int) -> dict[str, Any]:
+        return {
+            "cpu_usage": {"total_usage": total, "usage_in_kernelmode": 0, "usage_in_usermode": 0},
+            "system_cpu_usage": system,
+            "online_cpus": 4,
+            "throttling_data": {},
+        }
+
+    return {
+        "read": "2020-01-02T03:04:05.5Z",
+        "preread": "2020-01-02T03:04:04.5Z",
+        "id": ID,
+        "name": "/web",
+        "pids_stats": {"current": 7},
+        "cpu_stats": cpu(2_500_000, 40_000_000),
+        "precpu_stats": cpu(500_000, 20_000_000),
+        "memory_stats": memory,
+        "blkio_stats": {"io_service_bytes_recursive": blkio},
+        "networks": {
+            "eth0": {"rx_bytes": 1000, "tx_bytes": 1_500_000},
+            "eth1": {"rx_bytes": 234, "tx_bytes": 0},
+        },
+    }
+
+
+STATS = {
+    # Version 1 of control groups, version 2, and a container that does not run.
+    "web": sample(
+        {"usage": 52_428_800, "limit": 1 << 30, "stats": {"total_inactive_file": 10_485_760}},
+        [{"op": "Read", "value": 4096}, {"op": "Write", "value": 12_345}, {"op": "Total"}],
+    ),
+    "two": sample(
+        {"usage": 52_428_800, "limit": 1 << 30, "stats": {"inactive_file": 99_999_999}},
+        [{"op": "read", "value": 1}, {"op": "write", "value": 2}, {"op": "read", "value": 3}],
+    ),
+    "idle": {"read": "0001-01-01T00:00:00Z", "name": "/idle", "id": OTHER},
+}
+
+
 def not_there(message: str) -> Callable[[Exchange], None]:
     return lambda exchange: exchange.reply(404, {"message": message})
 
@@ -226,6 +268,9 @@ def filled(daemon: FakeDaemon) -> FakeDaemon:
             "Processes": [["root", "1", "sh -c x"], ["u", "22", "y"]],
         },
     )
+    for name, statistics in STATS.items():
+        daemon.on("GET", f"/containers/{name}/stats", statistics)
+    daemon.on("GET", "/containers/gone/stats", not_there("No such container: gone"))
     for kind in ("containers", "images"):
         daemon.on("GET", f"/{kind}/gone/json", not_there(f"No such {kind[:-1]}: gone"))
         daemon.on("GET", f"/{kind}/img/json", not_there(f"No such {kind[:-1]}: img"))
@@ -345,6 +390,13 @@ COMMANDS: list[list[str]] = [
     ["system", "df"],
     ["system", "df", "--format", "{{.Type}} {{.TotalCount}} {{.Active}} {{.Size}}"],
     ["system", "df", "-v"],
+    ["stats", "--no-stream", "web"],
+    ["stats", "--no-stream", "two"],
+    ["stats", "--no-stream", "idle"],
+    ["stats", "--no-stream", "--no-trunc", "web"],
+    ["stats", "--no-stream", "--format", "json", "web"],
+    ["stats", "--no-stream", "--format", "table {{.Container}}\\t{{.MemPerc}}\\t{{.PIDs}}", "web"],
+    ["stats", "--no-stream", "gone"],
     ["container", "prune", "-f"],
     ["image", "prune", "-f"],
     ["image", "prune", "-af", "--filter", "until=24h"],

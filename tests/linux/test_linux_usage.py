@@ -47,7 +47,7 @@ def test_version_1(tmp_path: Path) -> None:
     assert (usage.memory.usage, usage.memory.peak, usage.memory.limit) == (4096, 8192, 0)
     assert usage.memory.details == {"cache": 100, "total_inactive_file": 50}
     assert (usage.pids, usage.pids_limit) == (7, 0)
-    assert usage.block_bytes == (BlockUsage(8, 0, "read", 512), BlockUsage(8, 0, "write", 1024))
+    assert usage.block_bytes == (BlockUsage(8, 0, "Read", 512), BlockUsage(8, 0, "Write", 1024))
 
 
 def test_version_2(tmp_path: Path) -> None:

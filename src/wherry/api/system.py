@@ -10,6 +10,9 @@ from wherry.api.replies import json_reply
 from wherry.api.routing import Call, Router
 from wherry.errors import Invalid, NotFound
 
+_NO_VIRTUAL_SIZE = (1, 44)
+_SUMS = (1, 52)
+
 
 class System(Protocol):
     """Implemented by the daemon: who it is and what it has."""
@@ -75,13 +78,22 @@ class SystemRoutes:
         asked = frozenset(call.query.texts("type") if call.version >= (1, 42) else ())
         for kind in asked - known:
             raise Invalid(f"unknown object type: {kind}")
-        older = call.version < (1, 52)
-        verbose = call.query.flag("verbose", default=older)
-        body = await self._system.disk_usage(asked or known, verbose)
-        return json_reply(_before_sums(body) if older else body)
+        verbose = call.query.flag("verbose", default=call.version < (1, 52))
+        usage = await self._system.disk_usage(asked or known, verbose)
+        return json_reply(usage_for_version(usage, call.version))
 
 
-def _before_sums(body: dict[str, Any]) -> dict[str, Any]:
-    """``/system/df`` as it was up to API 1.51: what was not asked for is null."""
-    rows = {name: body.get(name) for name in ("Images", "Containers", "Volumes", "BuildCache")}
-    return {"LayersSize": body.get("LayersSize", 0), **rows}
+def usage_for_version(usage: dict[str, Any], version: tuple[int, int]) -> dict[str, Any]:
+    """Up to 1.51 only the rows, each kind's key there whatever was asked for. Newer versions have
+    the sums (their own ``Items`` if verbose) and, for clients that read nothing else, the rows."""
+    body = dict(usage)
+    if version >= _NO_VIRTUAL_SIZE:
+        rows = [body.get("Images") or [], (body.get("ImageUsage") or {}).get("Items") or []]
+        for row in (row for each in rows for row in each):
+            row.pop("VirtualSize", None)
+    if version < _SUMS:
+        body = {key: value for key, value in body.items() if not key.endswith("Usage")}
+        body.setdefault("LayersSize", 0)
+        for key in ("Images", "Containers", "Volumes", "BuildCache"):
+            body.setdefault(key, None)
+    return body

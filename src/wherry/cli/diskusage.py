@@ -28,12 +28,28 @@ HEADERS = {
 
 
 def df(ctx: Context, options: Options, args: list[str]) -> None:
-    found = ctx.client.get("/system/df")
+    # The sums of newer daemons come without rows unless asked for.
+    found = with_rows(ctx.client.get("/system/df", verbose=ctx.client.at_least("1.52")))
     format = options.text("format")
     if options.on("verbose"):
         _verbose(ctx, found, format)
         return
     write_list(ctx.out, summary(found), HEADERS, list(HEADERS), format)
+
+
+def with_rows(found: Row) -> Row:
+    """The answer with the keys it had before API 1.52, whichever way the daemon says it."""
+    rows = dict(found)
+    for key, usage in (
+        ("Images", "ImageUsage"),
+        ("Containers", "ContainerUsage"),
+        ("Volumes", "VolumeUsage"),
+        ("BuildCache", "BuildCacheUsage"),
+    ):
+        if key not in rows:
+            rows[key] = (found.get(usage) or {}).get("Items")
+    rows.setdefault("LayersSize", (found.get("ImageUsage") or {}).get("TotalSize", 0))
+    return rows
 
 
 def summary(found: Row) -> list[Row]:

@@ -5,7 +5,9 @@ One thread for each container reads its stream and keeps the last sample; the ma
 
 from __future__ import annotations
 
+import io
 import json
+import shutil
 import sys
 import threading
 import time
@@ -18,7 +20,7 @@ from wherry.wire.human import bytes_size, human_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, TextIO
 
     from wherry.cli.command import Context
     from wherry.cli.flags import Options
@@ -38,6 +40,8 @@ HEADERS = {
 }
 COLUMNS = ["ID", "Name", "CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDs"]
 _REDRAW = 0.5
+_FIRST = 10.0
+"""Seconds to wait for the first sample of a named container before its row shows dashes."""
 
 
 class Watcher:
@@ -73,28 +77,90 @@ class Watcher:
             self.first.set()
 
 
+class Changes:
+    """Watches for containers that come and go, so that the list is only asked for when it must."""
+
+    def __init__(self, ctx: Context) -> None:
+        self._client = ctx.another_client()
+        self._pending = threading.Event()
+        self._pending.set()
+        self._ended = False
+        filters = {
+            "type": {"container": True},
+            "event": dict.fromkeys(("create", "start", "die", "destroy", "rename"), True),
+        }
+        # Subscribed before the first list is asked for: nothing falls in between.
+        self._response = self._client.send("GET", "/events", {"filters": filters})
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        try:
+            for _ in self._client.messages(self._response):
+                self._pending.set()
+        except (ClientError, OSError, ValueError):
+            pass
+        self._ended = True
+        self._pending.set()
+
+    def any(self) -> bool:
+        """Has something changed since this was asked? Always so once the events have ended: the
+        next list then says what is wrong."""
+        found = self._pending.is_set()
+        if not self._ended:
+            self._pending.clear()
+        return found
+
+
+class Screen:
+    """A table that is drawn again in place: no flicker, and never larger than the terminal."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._begun = False
+
+    def show(self, text: str) -> None:
+        columns, rows = shutil.get_terminal_size()
+        lines = text.splitlines()
+        if len(lines) >= rows > 1:
+            lines = [*lines[: rows - 2], f"... and {len(lines) - rows + 2} more"]
+        start = "\x1b[H" if self._begun else "\x1b[2J\x1b[H"
+        self._begun = True
+        body = "".join(f"{line[:columns]}\x1b[K\r\n" for line in lines)
+        self._out.write(f"{start}{body}\x1b[J")
+        self._out.flush()
+
+
 def stats(ctx: Context, options: Options, args: list[str]) -> int:
-    every, once = options.on("all"), options.on("no-stream")
+    if options.on("no-stream"):
+        names = args or _listed(ctx, options.on("all"))
+        ctx.client.negotiate()
+        watchers = {name: Watcher(ctx, name, stream=False) for name in names}
+        for watcher in watchers.values():
+            watcher.first.wait()
+        failed = _failures(ctx, watchers)
+        # A container that ended since the list was made is no failure of those that go on.
+        if not (failed and args):
+            ctx.out.write(_table(ctx, options, watchers))
+        return failed if args else 0
     ctx.client.negotiate()
-    watchers = {name: Watcher(ctx, name, stream=not once) for name in args or _running(ctx, every)}
+    changes = None if args else Changes(ctx)
+    watchers = {name: Watcher(ctx, name, stream=True) for name in args}
     for watcher in watchers.values():
-        watcher.first.wait(10)
-    if once:
-        _draw(ctx, options, watchers)
-        return _failures(ctx, watchers)
-    if args and _failures(ctx, watchers):
+        watcher.first.wait(_FIRST)
+    if _failures(ctx, watchers):
         return 1
-    tty = sys.stdout.isatty()
-    while True:
-        if tty:
-            ctx.out.write("\x1b[2J\x1b[H")
-        _draw(ctx, options, watchers)
-        ctx.out.flush()
-        if args and all(watcher.ended for watcher in watchers.values()):
-            return 0
+    screen = Screen(ctx.out) if sys.stdout.isatty() else None
+    while not args or not all(watcher.ended for watcher in watchers.values()):
+        if changes is not None and changes.any():
+            _follow(ctx, watchers, options.on("all"))
+        text = _table(ctx, options, watchers)
+        if screen is not None:
+            screen.show(text)
+        else:
+            ctx.out.write(text)
+            ctx.out.flush()
         time.sleep(_REDRAW)
-        if not args:
-            _follow(ctx, watchers, every)
+    return 0
 
 
 def _failures(ctx: Context, watchers: dict[str, Watcher]) -> int:
@@ -105,39 +171,38 @@ def _failures(ctx: Context, watchers: dict[str, Watcher]) -> int:
     return 1 if problems else 0
 
 
-def _running(ctx: Context, every: bool) -> list[str]:
+def _listed(ctx: Context, every: bool) -> list[str]:
     return [one["Id"] for one in ctx.client.get("/containers/json", all=every)]
 
 
 def _follow(ctx: Context, watchers: dict[str, Watcher], every: bool) -> None:
-    """New containers appear, ended ones go."""
-    names = _running(ctx, every)
+    """New containers appear, ended ones go. What has started anew is watched anew."""
+    names = _listed(ctx, every)
+    for name in [name for name in watchers if name not in names or watchers[name].ended]:
+        del watchers[name]
     for name in names:
         if name not in watchers:
             watchers[name] = Watcher(ctx, name, stream=True)
-    for name in [name for name in watchers if name not in names]:
-        del watchers[name]
 
 
-def _draw(ctx: Context, options: Options, watchers: dict[str, Watcher]) -> None:
+def _table(ctx: Context, options: Options, watchers: dict[str, Watcher]) -> str:
     trunc = not options.on("no-trunc")
     rows = [
         row(name, watcher.sample, trunc=trunc)
         for name, watcher in watchers.items()
         if watcher.failure is None
     ]
+    out = io.StringIO()
     format = options.text("format") or ctx.config.text("statsFormat")
-    write_list(ctx.out, rows, HEADERS, COLUMNS, format)
+    write_list(out, rows, HEADERS, COLUMNS, format)
+    return out.getvalue()
 
 
 def row(name: str, sample: Row | None, *, trunc: bool = True) -> Row:
     """One line; dashes where there is no sample yet."""
-    if sample is None or not sample.get("read") or str(sample["read"]).startswith("0001"):
-        unknown = dict.fromkeys(HEADERS, "--")
-        identity = str((sample or {}).get("id") or name)
-        own = str((sample or {}).get("name") or "--").removeprefix("/")
-        values = {"Container": name, "ID": identity[:12] if trunc else identity, "Name": own}
-        return {**unknown, **values, "MemUsage": "-- / --"}
+    if sample is None:
+        values = {"Container": name, "ID": name[:12] if trunc else name, "MemUsage": "-- / --"}
+        return {**dict.fromkeys(HEADERS, "--"), **values}
     memory = sample.get("memory_stats") or {}
     used, limit = used_memory(memory), int(memory.get("limit") or 0)
     received, sent = network(sample.get("networks") or {})

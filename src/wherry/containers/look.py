@@ -258,7 +258,9 @@ async def _ps(arguments: Sequence[str]) -> str:
     except subprocess.TimeoutExpired as error:
         raise Internal("ps did not answer in time") from error
     if done.returncode:
-        raise Invalid(f"ps: {done.stderr.decode(errors='replace').strip()}")
+        # The rest is how to use ps, which the user did not ask for.
+        first = done.stderr.decode(errors="replace").strip().partition("\n")[0]
+        raise Invalid(f"ps: {first}")
     return done.stdout.decode(errors="replace")
 
 

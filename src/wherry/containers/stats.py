@@ -14,6 +14,8 @@ from wherry.containers.record import Record
 from wherry.linux.usage import BlockUsage, Usage, interfaces, read_usage, system_cpu
 from wherry.wire.durations import ZERO_TIME, rfc3339
 
+Rows = list[dict[str, Any]] | None
+
 _PERIOD = 1.0
 """Seconds between two samples of a stream."""
 
@@ -98,7 +100,7 @@ def _nothing() -> dict[str, Any]:
         "read": ZERO_TIME,
         "preread": ZERO_TIME,
         "pids_stats": {},
-        "blkio_stats": _rows((), ()),
+        "blkio_stats": _rows(None, None, None),
         "num_procs": 0,
         "storage_stats": {},
         "cpu_stats": cpu,
@@ -129,25 +131,29 @@ def _cpu(usage: Usage) -> dict[str, Any]:
 
 
 def _block(usage: Usage) -> dict[str, Any]:
-    return _rows(usage.block_bytes, usage.block_operations)
+    """Docker's names. What no kernel gives any more is empty with control groups of version 1, as
+    is what a container has not used, and null with version 2."""
+    sizes, operations = _io(usage.block_bytes), _io(usage.block_operations)
+    if usage.version == 1:
+        return _rows(sizes, operations, [])
+    return _rows(sizes or None, operations or None, None)
 
 
-def _rows(sizes: Sequence[BlockUsage], operations: Sequence[BlockUsage]) -> dict[str, Any]:
-    """Docker's names; what no kernel gives any more is null there, too."""
+def _rows(sizes: Rows, operations: Rows, rest: Rows) -> dict[str, Any]:
     return {
-        "io_service_bytes_recursive": _io(sizes),
-        "io_serviced_recursive": _io(operations),
-        "io_queue_recursive": None,
-        "io_service_time_recursive": None,
-        "io_wait_time_recursive": None,
-        "io_merged_recursive": None,
-        "io_time_recursive": None,
-        "sectors_recursive": None,
+        "io_service_bytes_recursive": sizes,
+        "io_serviced_recursive": operations,
+        "io_queue_recursive": rest,
+        "io_service_time_recursive": rest,
+        "io_wait_time_recursive": rest,
+        "io_merged_recursive": rest,
+        "io_time_recursive": rest,
+        "sectors_recursive": rest,
     }
 
 
-def _io(rows: Sequence[BlockUsage]) -> list[dict[str, Any]] | None:
+def _io(rows: Sequence[BlockUsage]) -> list[dict[str, Any]]:
     return [
         {"major": each.major, "minor": each.minor, "op": each.operation, "value": each.value}
         for each in rows
-    ] or None
+    ]

@@ -205,7 +205,7 @@ class SystemService:
 
     async def disk_usage(self, kinds: frozenset[str], verbose: bool) -> dict[str, Any]:
         """API up to 1.51: the rows at the top level. From 1.52 the sums too, rows if verbose."""
-        body: dict[str, Any] = {"BuilderSize": 0}
+        body: dict[str, Any] = {}
         if "image" in kinds:
             images = self._images.disk_usage()
             body["LayersSize"] = images.get("LayersSize", 0)

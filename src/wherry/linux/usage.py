@@ -50,6 +50,7 @@ class BlockUsage:
     major: int
     minor: int
     operation: str
+    """As each version says it: ``Read``, ``Write`` ... (1), ``read``, ``write`` (2)."""
     value: int
 
 
@@ -62,6 +63,8 @@ class Usage:
     pids: int
     pids_limit: int
     """0: none."""
+    version: int
+    """Of control groups: 1 or 2."""
 
 
 def read_usage(path: str, layout: CgroupLayout | None = None) -> Usage:
@@ -70,7 +73,7 @@ def read_usage(path: str, layout: CgroupLayout | None = None) -> Usage:
     if layout.version == 2:
         folder = layout.directory(path, "memory") or Path("/nonexistent")
         memory, (reads, operations) = _memory_v2(folder), _block_v2(folder)
-        return Usage(_cpu_v2(folder), memory, reads, operations, *_pids(folder))
+        return Usage(_cpu_v2(folder), memory, reads, operations, *_pids(folder), 2)
     blkio = layout.directory(path, "blkio")
     return Usage(
         _cpu_v1(layout.directory(path, "cpuacct"), layout.directory(path, "cpu")),
@@ -78,6 +81,7 @@ def read_usage(path: str, layout: CgroupLayout | None = None) -> Usage:
         _block_v1(blkio, "blkio.throttle.io_service_bytes_recursive"),
         _block_v1(blkio, "blkio.throttle.io_serviced_recursive"),
         *_pids(layout.directory(path, "pids")),
+        1,
     )
 
 
@@ -162,7 +166,7 @@ def _block_v1(folder: Path | None, name: str) -> tuple[BlockUsage, ...]:
         words = line.split()
         if len(words) == 3 and ":" in words[0]:
             major, _, minor = words[0].partition(":")
-            rows.append(BlockUsage(int(major), int(minor), words[1].lower(), int(words[2])))
+            rows.append(BlockUsage(int(major), int(minor), words[1], int(words[2])))
     return tuple(rows)
 
 
