@@ -24,7 +24,7 @@ from tests.engine.networks_host import (
 )
 
 from wherry.errors import Internal, Invalid, NotFound, NotImplementedYet
-from wherry.linux import netlink
+from wherry.linux import netlink, nft
 from wherry.linux.netlink import Netlink
 from wherry.networks.drivers import available
 from wherry.networks.settings import NetworkSettings
@@ -327,3 +327,20 @@ async def test_macvlan_without_parent_is_internal(daemon: Daemon, far: int) -> N
     assert netlink.index_of(device) is not None
     await daemon.management.remove("alone")
     assert netlink.index_of(device) is None
+
+
+async def test_the_users_chain_comes_first(daemon: Daemon, far: int) -> None:
+    one = await run(daemon, request("one", ports={"7000/tcp": [("", "8080"), ("", "8081")]}))
+    echo = Echo(one.fd, 7000, "one")
+    table = daemon.networks.firewall.table
+    rule = f"meta l4proto tcp ct original proto-dst 8080 ip saddr {FAR4} drop"
+    try:
+        assert inside(far, lambda: ask(HOST4, 8080, timeout=10)) == f"one {FAR4}"
+        nft.run(f"add rule inet {table} user {rule}")
+        assert inside(far, lambda: ask(HOST4, 8080, timeout=0.5)) == ""
+        assert inside(far, lambda: ask(HOST4, 8081, timeout=10)) == f"one {FAR4}"
+        assert ask("127.0.0.1", 8080).startswith("one ")
+    finally:
+        nft.run(f"flush chain inet {table} user")
+        echo.close()
+        end(one)

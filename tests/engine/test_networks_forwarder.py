@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 import random
 import socket
@@ -373,3 +374,23 @@ async def test_sctp_needs_no_forwarder_in_the_other_mode(tmp_path: Path) -> None
         assert ". sctp . 8080" in nft.run(f"list table inet {daemon.networks.firewall.table}") or (
             "132 . 8080" in nft.run(f"list table inet {daemon.networks.firewall.table}")
         )
+
+
+async def test_published_ports_need_no_forwarding_by_the_host(tmp_path: Path, far: int) -> None:
+    """With the host's firewall, one that drops all forwarded packets is in nobody's way."""
+    nft.run(
+        "table inet guard {\n chain forward {\n type filter hook forward priority 0;"
+        " policy drop;\n }\n}\n"
+    )
+    settings = dataclasses.replace(GUARDED, iptables=False, ip6tables=False)
+    async with started(tmp_path, settings) as daemon:
+        one = await run(daemon, request("one", ports=BOTH))
+        echo = Echo(one.fd, 7000, "one")
+        try:
+            for address in (HOST4, HOST6):
+                for udp in (False, True):
+                    wanted = partial(ask, address, 8080, udp=udp, timeout=10)
+                    assert inside(far, wanted) == "one 10.90.0.1"
+        finally:
+            echo.close()
+            one.end()
