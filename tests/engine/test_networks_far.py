@@ -344,3 +344,16 @@ async def test_the_users_chain_comes_first(daemon: Daemon, far: int) -> None:
         nft.run(f"flush chain inet {table} user")
         echo.close()
         end(one)
+
+
+async def test_a_router_of_the_network_other_than_the_bridge(daemon: Daemon) -> None:
+    pool = IPAMPool(
+        subnet="10.95.0.0/24", auxiliary_addresses={"DefaultGatewayIPv4": "10.95.0.254"}
+    )
+    await daemon.management.create(NetworkCreate(name="lan", ipam=IPAM(config=[pool])))
+    one = await run(daemon, request("one", "lan"))
+    try:
+        assert one.network("lan")["Gateway"] == "10.95.0.254"
+        assert one.network("lan")["IPAddress"] == "10.95.0.2"
+    finally:
+        end(one)

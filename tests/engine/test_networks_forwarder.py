@@ -394,3 +394,21 @@ async def test_published_ports_need_no_forwarding_by_the_host(tmp_path: Path, fa
         finally:
             echo.close()
             one.end()
+
+
+async def test_a_running_container_follows_a_change_of_the_mode(tmp_path: Path, far: int) -> None:
+    """One port that cannot be served (this one is somebody else's by then) stops no other."""
+    first = await Daemon(tmp_path, NORMAL).start()
+    many = {"7000/tcp": [("", "8080"), ("", "8081")], "7000/sctp": [("", "8080")]}
+    one = await run(first, request("one", ports=many))
+    echo = Echo(one.fd, 7000, "one")
+    first.abandon()
+    try:
+        assert inside(far, lambda: ask(HOST4, 8080)) == f"one {FAR4}"
+        with socket.create_server(("0.0.0.0", 8081)):
+            async with started(tmp_path, GUARDED, one=one):
+                assert inside(far, lambda: ask(HOST4, 8080)) == "one 10.90.0.1"
+                assert inside(far, lambda: ask(HOST6, 8080)) == "one 10.90.0.1"
+    finally:
+        echo.close()
+        one.end()

@@ -78,6 +78,7 @@ _PLAIN = (
     Option("fixed-cidr-v6", ("--fixed-cidr-v6",), "text", "IPv6 subnet of the default bridge"),
     Option("default-address-pools", ("--default-address-pool",), "list", "pools of networks"),
     Option("default-gateway", ("--default-gateway",), "text", "gateway of the default bridge"),
+    Option("default-gateway-v6", ("--default-gateway-v6",), "text", "the same for IPv6"),
     Option("firewall", ("--firewall",), "text", "docker or host: who may refuse a published port"),
     Option(
         "userland-proxy",
@@ -145,7 +146,6 @@ _REFUSED = (
     ("init-path", ("--init-path",), "text"),
     ("oom-score-adjust", ("--oom-score-adjust",), "int"),
     ("rootless", ("--rootless",), "bool"),
-    ("default-gateway-v6", ("--default-gateway-v6",), "text"),
     ("proxies", (), "map"),
 )
 

@@ -205,7 +205,7 @@ class Networks:
             else:
                 before = old.subnet_of(6) if old else None
                 found.append(before or self._choose((self._local,), 6))
-        return found
+        return [settings.routed(each) for each in found]
 
     def _given_by_interface(self) -> Subnet | None:
         """A bridge that the user made beforehand brings its own address."""
@@ -339,6 +339,8 @@ class Networks:
     @property
     def host_gateway(self) -> str:
         """What ``host-gateway`` stands for: the default bridge's addresses, with commas."""
+        if self._settings.host_gateway:
+            return self._settings.host_gateway
         bridge = self._book.named("bridge")
         found = [each.gateway for each in bridge.subnets if each.gateway] if bridge else []
         return ",".join(found)

@@ -83,35 +83,49 @@ class Forwarding:
         container_id: str,
         forwards: Sequence[Forward],
         given: Mapping[Key, socket.socket],
+        *,
+        strict: bool = True,
     ) -> None:
-        """``given``: sockets that an earlier forwarder gave up."""
+        """``given``: sockets that an earlier forwarder gave up. Not ``strict``: ports that cannot
+        be had are logged, and the others are served."""
         message = {"do": "put", "id": container_id, "runs": [each.row() for each in forwards]}
         for _ in range(_ATTEMPTS):
             wanted = list(_keys((await self.helper.send(message))["missing"]))
             generation = self.helper.generation
             have = {**self._held(container_id), **given} if wanted else given
             for at in range(0, len(wanted), _MOST):
-                await self._listen(container_id, wanted[at : at + _MOST], have)
+                await self._listen(container_id, wanted[at : at + _MOST], have, strict=strict)
             if self.helper.generation == generation:
                 return
         raise Unavailable("the port forwarder ends again and again")
 
     async def _listen(
-        self, container_id: str, batch: Sequence[Key], have: Mapping[Key, socket.socket]
+        self,
+        container_id: str,
+        batch: Sequence[Key],
+        have: Mapping[Key, socket.socket],
+        *,
+        strict: bool,
     ) -> None:
         with contextlib.ExitStack() as stack:
-            sockets = []
+            keys, sockets = [], []
             for key in batch:
-                sock = have.get(key)
-                if sock is None:
-                    sock = stack.enter_context(_open(key))
+                try:
+                    sock = have.get(key) or stack.enter_context(_open(key))
+                except WherryError as error:
+                    if strict:
+                        raise
+                    _log.error("container %s: %s", container_id, error.message)
+                    continue
                 if key[0] != "udp":
                     # Its connections inherit this: what closes slowly keeps nobody from binding
                     # the port again. While it listens, nobody else can.
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                     sock.listen(_BACKLOG)
+                keys.append(key)
                 sockets.append(sock.fileno())
-            await self.helper.send({"do": "listen", "id": container_id, "keys": batch}, sockets)
+            if keys:
+                await self.helper.send({"do": "listen", "id": container_id, "keys": keys}, sockets)
 
     async def drop(self, container_id: str) -> None:
         """The container has ended: so do its connections."""
@@ -136,7 +150,7 @@ class Forwarding:
         for container_id, forwards in self._wanted.items():
             sockets = given.get(container_id, {})
             try:
-                await self._put(container_id, forwards, sockets)
+                await self._put(container_id, forwards, sockets, strict=False)
             except (OSError, WherryError) as error:
                 _log.error("published ports of container %s: %s", container_id, error)
         for each in given.values():
@@ -203,7 +217,7 @@ class Forwarding:
                 self._stale = False
                 for container_id, forwards in list(self._wanted.items()):
                     try:
-                        await self._put(container_id, forwards, {})
+                        await self._put(container_id, forwards, {}, strict=False)
                     except (OSError, WherryError) as error:
                         _log.error("published ports of container %s: %s", container_id, error)
                     if container_id not in self._wanted:

@@ -140,7 +140,7 @@ def endpoint(
             subnet, address = _free(book, network.id, family, taken, shown)
         else:
             continue
-        addresses[version] = (address, subnet.prefix, subnet.gateway)
+        addresses[version] = (address, subnet.prefix, subnet.router)
     (ipv4, prefix4, gateway4), (ipv6, prefix6, gateway6) = addresses[4], addresses[6]
     mac = settings.get("MacAddress") or ""
     return Endpoint(

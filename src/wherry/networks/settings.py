@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from wherry.errors import Invalid
 from wherry.networks import ipam
 from wherry.networks.values import Subnet
@@ -33,6 +35,10 @@ class NetworkSettings:
     dns_search: tuple[str, ...] = ()
     dns_options: tuple[str, ...] = ()
     gateway: str = ""
+    gateway_v6: str = ""
+    """Default route of the default bridge's containers; empty: the bridge."""
+    host_gateway: str = ""
+    """What ``host-gateway`` stands for, with commas; empty: the default bridge's addresses."""
     host_firewall: bool = False
     """Published ports obey the host's INPUT rules (``"firewall": "host"``)."""
     userland_proxy: bool = True
@@ -54,7 +60,23 @@ class NetworkSettings:
                 ipaddress.ip_address(binding)
             except ValueError as error:
                 raise Invalid(f"invalid --ip {binding!r}") from error
+        gateway_ips = str(values.get("host_gateway_ip") or "")
+        for each in gateway_ips.split(",") if gateway_ips else ():
+            try:
+                ipaddress.ip_address(each)
+            except ValueError as error:
+                raise Invalid(f"invalid --host-gateway-ip {gateway_ips!r}: {each!r}") from error
+        for name in ("default_gateway", "default_gateway_v6"):
+            text = str(values.get(name) or "")
+            try:
+                good = not text or (":" in str(ipaddress.ip_address(text))) == name.endswith("v6")
+            except ValueError:
+                good = False
+            if not good:
+                raise Invalid(f"invalid --{name.replace('_', '-')} {text!r}")
         return cls(
+            gateway_v6=str(values.get("default_gateway_v6") or ""),
+            host_gateway=gateway_ips,
             bridge=str(values.get("bridge") or ""),
             bip=str(values.get("bip") or ""),
             fixed_cidr=str(values.get("fixed_cidr") or ""),
@@ -89,7 +111,19 @@ class NetworkSettings:
                 f"invalid --bip {self.bip!r}: an address with its prefix is expected"
             ) from error
         inner = str(ipam.parse_network(self.fixed_cidr, "fixed-cidr")) if self.fixed_cidr else ""
-        return Subnet(str(found.network), self.gateway or str(found.ip), inner, gateway_asked=True)
+        return Subnet(str(found.network), str(found.ip), inner, gateway_asked=True)
+
+    def routed(self, subnet: Subnet) -> Subnet:
+        """``subnet`` of the default bridge with the default gateway that was configured."""
+        gateway = self.gateway if subnet.version == 4 else self.gateway_v6
+        name = f"DefaultGatewayIPv{subnet.version}"
+        aux = {key: value for key, value in subnet.aux.items() if key != name}
+        if gateway:
+            if ipaddress.ip_address(gateway) not in subnet.network:
+                raise Invalid(f"invalid default gateway {gateway}: it is not in {subnet.subnet}")
+            aux[name] = gateway
+        chosen: Subnet = msgspec.structs.replace(subnet, aux=aux)
+        return chosen
 
 
 def _pools(value: Any) -> tuple[ipam.Pool, ...]:

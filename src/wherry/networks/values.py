@@ -47,6 +47,12 @@ class Subnet(msgspec.Struct, frozen=True, omit_defaults=True):
         return 6 if ":" in self.subnet else 4
 
     @property
+    def router(self) -> str:
+        """Where containers' default route leads: the gateway, which is the bridge's own address,
+        or another host, by Docker's auxiliary addresses of these names."""
+        return self.aux.get(f"DefaultGatewayIPv{self.version}") or self.gateway
+
+    @property
     def prefix(self) -> int:
         return int(self.subnet.rpartition("/")[2])
 
