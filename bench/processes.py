@@ -55,6 +55,17 @@ def memory(pids: list[int]) -> Memory:
     return Memory(pss * 1024 / 1e6, rss * 1024 / 1e6, count)
 
 
+def cpu_seconds(pids: list[int], *, children: bool = False) -> dict[int, float]:
+    """Processor time of each so far; with ``children``, also of those it has waited for."""
+    ticks = os.sysconf("SC_CLK_TCK")
+    found = {}
+    for pid in pids:
+        with suppress(OSError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            found[pid] = sum(int(each) for each in fields[11 : 15 if children else 13]) / ticks
+    return found
+
+
 def end_all(root: Path, *, seconds: float = 5.0) -> None:
     """Kill whatever an engine left behind, and wait until it is gone."""
     deadline = time.monotonic() + seconds

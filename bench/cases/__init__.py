@@ -6,6 +6,7 @@ from bench.case import Case
 from bench.cases import (
     clients,
     files,
+    health,
     hostile,
     images,
     life,
@@ -20,6 +21,7 @@ CASES: tuple[Case, ...] = (
     *life.CASES,
     *clients.CASES,
     *looking.CASES,
+    *health.CASES,
     *files.CASES,
     *memory.CASES,
     *hostile.CASES,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,15 @@ from wherry.errors import Internal, NotFound
 from wherry.images.service import Image, Progress
 from wherry.oci.image import ImageConfig
 from wherry.runtime.failures import CommandNotFound
-from wherry.runtime.port import AttachStream, ExecLaunch, Exit, Launch, Running
+from wherry.runtime.port import (
+    AttachStream,
+    Check,
+    Checked,
+    ExecLaunch,
+    Exit,
+    Launch,
+    Running,
+)
 from wherry.store.database import Database
 from wherry.store.paths import Paths
 from wherry.wire.container import Config, CreateRequest, HostConfig, UpdateRequest
@@ -188,6 +196,9 @@ class FakeRuntime:
         self._at_once = 0
         self._pid = 1000
         self.updates: list[Mapping[str, Any]] = []
+        self.checked: list[Check] = []
+        self.answer: Callable[[Check], Awaitable[Checked]] = _fine
+        """What a health check finds."""
         self.exec_ends: dict[str, asyncio.Future[Exit]] = {}
         self.lack = ""
         self.dumps = True
@@ -273,6 +284,10 @@ class FakeRuntime:
         stream = FakeStream(self.boxes[launch.container_id]) if launch.attach else None
         return Running(launch.exec_id, 5000, 1, 6000, 1), stream
 
+    async def check(self, check: Check) -> Checked:
+        self.checked.append(check)
+        return await self.answer(check)
+
     async def exec_wait(self, exec_id: str, run_dir: Path, running: Running) -> Exit:
         return await self.exec_ends[exec_id]
 
@@ -302,6 +317,10 @@ class FakeRuntime:
 
     def runtimes(self) -> dict[str, str]:
         return {"": "/fake", "fake": "/fake"}
+
+
+async def _fine(check: Check) -> Checked:
+    return Checked(0, b"ok")
 
 
 class FakeSpecs:

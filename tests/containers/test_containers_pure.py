@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from wherry.containers import defaults, hostfiles, names
 from wherry.containers.facts import HostFacts
-from wherry.containers.health import Plan, judge, pause_before, plan_of
+from wherry.containers.health import Plan, judge, next_due, pause_before, plan_of
 from wherry.containers.look import select_processes
 from wherry.containers.merge import check_health, merge_config, merge_env, normal_port
 from wherry.containers.record import Health, Probe
@@ -302,6 +302,16 @@ def test_probes_come_faster_while_starting() -> None:
     assert pause_before(Health(), PLAN, 1.0) == 1.0
     assert pause_before(Health("healthy"), PLAN, 1.0) == 30.0
     assert pause_before(Health(), PLAN, 11.0) == 30.0
+
+
+def test_probes_come_at_whole_intervals() -> None:
+    """However long one takes, and however late the loop is."""
+    assert next_due(100.0, 5.0, 100.0) == 105.0
+    assert next_due(100.0, 5.0, 105.0) == 110.0
+    assert next_due(100.0, 5.0, 105.3) == 110.0
+    assert next_due(100.0, 5.0, 117.5) == 120.0
+    assert next_due(100.0, 5.0, 90.0) == 105.0
+    assert next_due(100.0, 5.0, 104.9999) == 110.0
 
 
 def test_plans() -> None:

@@ -62,3 +62,27 @@ def test_an_unknown_action_is_refused(engine: Engine) -> None:
     assert refused.status == 400
     assert "OnUnhealthy" in refused.message
     assert engine.get("/containers/no/json").status == 404
+
+
+def test_a_check_that_the_daemon_s_death_interrupts_does_not_stay(engine: Engine) -> None:
+    body = {
+        "Image": BASE,
+        "Cmd": ["sleep", "1000"],
+        "StopSignal": "SIGKILL",
+        "Healthcheck": {"Test": ["CMD", "sleep", "2345"], "Interval": 100_000_000},
+        "HostConfig": {"NetworkMode": "none"},
+    }
+    assert engine.post("/containers/create?name=slow", body).status == 201
+    assert engine.post("/containers/slow/start").status == 204
+
+    def checks() -> set[str]:
+        found = engine.get("/containers/slow/top?ps_args=-o%20pid,args").json
+        return {row[0] for row in found["Processes"] if row[-1].endswith("sleep 2345")}
+
+    eventually(checks, what="the check")
+    (old,) = checks()
+    engine.crash_and_start()
+    eventually(lambda: old not in checks(), what="the end of the old check")
+    eventually(checks, what="a new check")
+    assert len(checks()) == 1
+    assert engine.delete("/containers/slow?force=1").status == 204

@@ -11,7 +11,7 @@ import pytest
 
 from wherry.errors import Conflict, NotFound
 from wherry.runtime.failures import CommandNotFound
-from wherry.runtime.port import AttachStream, ExecLaunch, Launch, Runtime
+from wherry.runtime.port import AttachStream, Check, ExecLaunch, Launch, Runtime
 
 LIMIT = 20.0
 
@@ -114,6 +114,28 @@ class RuntimeConformance:
         await second.close()
         assert (await world.runtime.wait(running, launch.exit_dir)).code == 5
         await world.runtime.delete("io", launch.bundle)
+
+    async def test_check(self, world: World) -> None:
+        launch = world.launch("checked", "sleep", "100")
+        running = await world.runtime.create(launch)
+        await world.runtime.start("checked")
+
+        def check(*arguments: str, timeout: float = LIMIT, most: int = 4096) -> Check:
+            asked = world.exec_launch("e", "checked", *arguments)
+            return Check("checked", launch.bundle, asked.process, timeout, most)
+
+        done = await world.runtime.check(check("sh", "-c", "echo out;echo err >&2;exit 5"))
+        assert (done.code, done.timed_out) == (5, False)
+        assert sorted(done.output.split()) == [b"err", b"out"]
+        done = await world.runtime.check(check("echo", "long text", most=4))
+        assert (done.code, done.output) == (0, b"long")
+        done = await world.runtime.check(check("sleep", "100", timeout=0.2))
+        assert (done.code, done.timed_out) == (-1, True)
+        with pytest.raises(CommandNotFound):
+            await world.runtime.check(check("no-such-command"))
+        await world.runtime.kill(running, 9)
+        await asyncio.wait_for(world.runtime.wait(running, launch.exit_dir), LIMIT)
+        await world.runtime.delete("checked", launch.bundle)
 
     async def test_end_of_input_ends_stdin_once(self, world: World) -> None:
         launch = world.launch("in", "cat", stdin=True, leave_stdin_open=False)

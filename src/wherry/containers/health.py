@@ -1,6 +1,7 @@
 """Health checks: one probe at a time in a container, results on the record.
 
-Rules: moby ``daemon/health.go``. The first probe runs one interval after the start; failures
+Rules: moby ``daemon/health.go``. The first probe runs one interval after the start, later ones at
+whole intervals from there; they never overlap; failures
 within the start period do not count until a first success; the last five results are kept, each
 with at most 4096 bytes of output. A result that changes the status is written to the database;
 others stay in memory.
@@ -10,23 +11,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
-import shutil
+import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from wherry.containers.book import Book, Live
-from wherry.containers.record import Health, Probe, Record
+from wherry.containers.record import Health, Probe
 from wherry.containers.service import ExecRequest
 from wherry.containers.specs import Specs
 from wherry.containers.transitions import Status
 from wherry.errors import Conflict, NotFound, NotModified, WherryError
 from wherry.linux.tasks import spawn
-from wherry.runtime.port import AttachStream, ExecLaunch, Runtime
+from wherry.runtime.port import Check, Runtime
 from wherry.store.paths import Paths
 from wherry.wire.container import HealthConfig
 from wherry.wire.durations import format_duration
@@ -36,6 +37,8 @@ _log = logging.getLogger(__name__)
 KEPT = 5
 MOST_OUTPUT = 4096
 _SECOND = 1_000_000_000
+_EARLY = 1e-3
+"""Part of an interval."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,14 @@ def pause_before(health: Health, plan: Plan, age: float) -> float:
     return plan.start_interval if starting else plan.interval
 
 
+def next_due(anchor: float, interval: float, now: float) -> float:
+    """The first of the times ``anchor`` + n intervals (n > 0) that is later than ``now``.
+
+    A timer that fires a little early has still reached its time.
+    """
+    return anchor + max(1, math.floor((now - anchor) / interval + _EARLY) + 1) * interval
+
+
 class HealthChecks:
     """``unhealthy`` does what ``on_unhealthy`` names; it is called outside the checking task, since
     the end of the container cancels that."""
@@ -103,6 +114,7 @@ class HealthChecks:
         specs: Specs,
         unhealthy: Callable[[Live, str], Awaitable[None]],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._book = book
         self._paths = paths
@@ -111,6 +123,7 @@ class HealthChecks:
         self._unhealthy = unhealthy
         self._acting: set[str] = set()
         self._sleep = sleep
+        self._clock = clock
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def begin(self, live: Live) -> None:
@@ -133,15 +146,25 @@ class HealthChecks:
         self._tasks.clear()
 
     async def _check(self, live: Live, plan: Plan) -> None:
+        """Checks at whole intervals from the start of the run: one that takes long skips times,
+        and shifts none. The interval changes when the start period is over."""
+        anchor = self._clock() - (time.time_ns() - live.record.state.started_ns) / _SECOND
+        process: Mapping[str, Any] | None = None
+        due, last = anchor, 0.0
         while True:
             record = live.record
+            now = self._clock()
             age = (time.time_ns() - record.state.started_ns) / _SECOND
-            await self._sleep(pause_before(record.state.health or Health(), plan, age))
+            interval = pause_before(record.state.health or Health(), plan, age)
+            if interval != last:
+                anchor, last = due, interval
+            due = next_due(anchor, interval, now)
+            await self._sleep(due - now)
             if live.record.status is Status.PAUSED:
                 continue
             if live.record.status is not Status.RUNNING or live.running is None:
                 return
-            probe = await self._probe(live, plan)
+            probe, process = await self._probe(live, plan, process)
             if live.record.state.started_ns != record.state.started_ns:
                 return
             self._note(live, plan, probe)
@@ -176,55 +199,35 @@ class HealthChecks:
         self._book.commit(live, state=changed)
         self._book.publish(live.record, f"health_status: {new.status}")
 
-    async def _probe(self, live: Live, plan: Plan) -> Probe:
+    async def _probe(
+        self, live: Live, plan: Plan, process: Mapping[str, Any] | None
+    ) -> tuple[Probe, Mapping[str, Any] | None]:
+        """One check; ``process`` is what the last one ran, to be run again."""
         start = time.time_ns()
         try:
-            code, output = await self._run(live, plan)
+            if process is None:
+                process = self._process(live, plan)
+            done = await self._runtime.check(
+                Check(
+                    container_id=live.id,
+                    bundle=self._paths.container(live.id).bundle,
+                    process=process,
+                    timeout=plan.timeout,
+                    most=MOST_OUTPUT,
+                    runtime=live.record.host_config.runtime or "",
+                )
+            )
+            code, output = done.code, done.output.decode(errors="replace")
+            if done.timed_out:
+                limit = format_duration(int(plan.timeout * _SECOND))
+                output = f"Health check exceeded timeout ({limit}): {output}".removesuffix(": ")
         except WherryError as error:
             code, output = -1, error.message
-        return Probe(start, time.time_ns(), code, output)
+        return Probe(start, time.time_ns(), code, output), process
 
-    async def _run(self, live: Live, plan: Plan) -> tuple[int, str]:
-        record, running = live.record, live.running
+    def _process(self, live: Live, plan: Plan) -> Mapping[str, Any]:
+        running = live.running
         if running is None:
-            return -1, "the container does not run"
-        exec_id = secrets.token_hex(32)
-        run_dir = self._paths.exec_dir(live.id, exec_id)
-        process, stream = await self._runtime.exec(self._launch(record, plan, exec_id, running.pid))
-        output = bytearray()
-        try:
-            async with asyncio.timeout(plan.timeout):
-                if stream is not None:
-                    await _collect(stream, output)
-                end = await self._runtime.exec_wait(exec_id, run_dir, process)
-            return end.code, output.decode(errors="replace")
-        except TimeoutError:
-            await self._runtime.kill(process, 9)
-            limit = format_duration(int(plan.timeout * _SECOND))
-            text = output.decode(errors="replace")
-            return -1, f"Health check exceeded timeout ({limit}): {text}".removesuffix(": ")
-        finally:
-            if stream is not None:
-                await stream.close()
-            await asyncio.to_thread(shutil.rmtree, run_dir, True)
-
-    def _launch(self, record: Record, plan: Plan, exec_id: str, pid: int) -> ExecLaunch:
+            raise Conflict("the container does not run")
         request = ExecRequest(plan.command, attach_stdout=True, attach_stderr=True)
-        return ExecLaunch(
-            exec_id=exec_id,
-            container_id=record.id,
-            bundle=self._paths.container(record.id).bundle,
-            process=self._specs.exec_process(record, request, Path(f"/proc/{pid}/root")),
-            run_dir=self._paths.exec_dir(record.id, exec_id),
-            terminal=False,
-            stdin=False,
-            attach=True,
-            runtime=record.host_config.runtime or "",
-        )
-
-
-async def _collect(stream: AttachStream, output: bytearray) -> None:
-    while (chunk := await stream.read()) is not None:
-        room = MOST_OUTPUT - len(output)
-        if room > 0:
-            output += chunk[1][:room]
+        return self._specs.exec_process(live.record, request, Path(f"/proc/{running.pid}/root"))

@@ -38,10 +38,20 @@ from wherry.linux.tasks import spawn
 from wherry.runtime import bundle as files
 from wherry.runtime import criu, crun, monitor, targets, weight
 from wherry.runtime.attach import SocketStream, connect, taken
+from wherry.runtime.checks import Checks, Launcher, sweep
 from wherry.runtime.commands import ENVIRONMENT, Child, Commands, Finished, reap, start
 from wherry.runtime.failures import classify, message_text
 from wherry.runtime.finishing import finishing
-from wherry.runtime.port import AttachStream, ExecLaunch, Exit, Launch, RootMounts, Running
+from wherry.runtime.port import (
+    AttachStream,
+    Check,
+    Checked,
+    ExecLaunch,
+    Exit,
+    Launch,
+    RootMounts,
+    Running,
+)
 from wherry.runtime.syncpipe import Gates, SyncPipe
 
 CREATE_LIMIT = 120.0
@@ -72,6 +82,7 @@ class ConmonRuntime:
         self._filters = FilterCache()
         self._programs = SealedPrograms()
         self._criu = criu.Criu(self._commands)
+        self._checks = Checks(Launcher(mounts))
 
     # --- runtimes
 
@@ -244,6 +255,7 @@ class ConmonRuntime:
         if not is_alive(note.monitor_pid, note.monitor_start):
             return None
         files.link_bundle(self._tools.state_root, container_id, bundle)
+        await sweep(bundle, cgroups.processes(note.cgroup) if note.cgroup else ())
         return Running(container_id, note.pid, note.pid_start, note.monitor_pid, note.monitor_start)
 
     # --- ending
@@ -335,6 +347,7 @@ class ConmonRuntime:
             if note.cgroup and not quick:
                 await cgroups.kill_all(note.cgroup)
                 cgroups.remove(note.cgroup)
+        self._checks.forget(bundle)
         files.clear(bundle, self._tools.state_root, container_id)
 
     async def _end_half_created(self, note: monitor.Note | None, bundle: Path) -> None:
@@ -490,6 +503,10 @@ class ConmonRuntime:
         """The code comes before the monitor's end, which still writes to its directory."""
         await self._monitor_ended(running)
         files.clear_exec(run_dir)
+
+    async def check(self, check: Check) -> Checked:
+        program = self._programs.path(self._runtime_of(check.bundle, check.runtime))
+        return await self._checks.run(check, [program, f"--root={self._tools.state_root}"])
 
     # --- changing and looking
 

@@ -18,7 +18,15 @@ from typing import Any
 from wherry.errors import Conflict, Internal, NotFound
 from wherry.linux.tasks import spawn
 from wherry.runtime.failures import classify
-from wherry.runtime.port import AttachStream, ExecLaunch, Exit, Launch, Running
+from wherry.runtime.port import (
+    AttachStream,
+    Check,
+    Checked,
+    ExecLaunch,
+    Exit,
+    Launch,
+    Running,
+)
 
 _MONITORS = 1_000_000
 _SIGKILL = 9
@@ -346,6 +354,23 @@ class MemoryRuntime:
         self._execs[launch.exec_id] = process
         process.start()
         return process.running, stream
+
+    async def check(self, check: Check) -> Checked:
+        name = f"check-{check.container_id}"
+        launch = ExecLaunch(
+            name, check.container_id, check.bundle, check.process, check.bundle, False, False, True
+        )
+        running, stream = await self.exec(launch)
+        output = bytearray()
+        try:
+            async with asyncio.timeout(check.timeout):
+                while stream is not None and (chunk := await stream.read()) is not None:
+                    output += chunk[1][: max(0, check.most - len(output))]
+                end = await self.exec_wait(name, check.bundle, running)
+            return Checked(end.code, bytes(output))
+        except TimeoutError:
+            self._execs.pop(name).kill(_SIGKILL)
+            return Checked(-1, bytes(output), timed_out=True)
 
     async def exec_wait(self, exec_id: str, run_dir: Path, running: Running) -> Exit:
         process = self._execs.get(exec_id)

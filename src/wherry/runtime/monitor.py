@@ -20,8 +20,12 @@ CONTROL = "ctl"
 STDERR = "monitor.err"
 SPEC = "config.json"
 PROCESS_SPEC = "process.json"
+CHECK_SPEC = "check.json"
+CHECK_PID = "check.pid"
 PLUMBING = (
     NOTE,
+    CHECK_SPEC,
+    CHECK_PID,
     PID_FILE,
     ATTACH_SOCKET,
     CONTROL,

@@ -87,6 +87,28 @@ class ExecLaunch:
     console_size: tuple[int, int] | None = None
 
 
+@dataclass(frozen=True)
+class Check:
+    """A short command in a running container, whose output is wanted when it has ended."""
+
+    container_id: str
+    bundle: Path
+    process: Mapping[str, Any]
+    """``process`` object of the OCI runtime spec; the same object for each check of one run."""
+    timeout: float
+    """Seconds, then it is ended."""
+    most: int
+    """Bytes of output that are kept."""
+    runtime: str = ""
+
+
+@dataclass(frozen=True)
+class Checked:
+    code: int
+    output: bytes
+    timed_out: bool = False
+
+
 class AttachStream(Protocol):
     """A client of one container's (or exec's) stdio, through the monitor's attach socket."""
 
@@ -157,6 +179,10 @@ class Runtime(Protocol):
         """Start a process in a running container; attached before it runs, if asked."""
 
     async def exec_wait(self, exec_id: str, run_dir: Path, running: Running) -> Exit: ...
+
+    async def check(self, check: Check) -> Checked:
+        """Run to the end; one at a time in a container. It does not outlive the daemon: ``adopt``
+        ends what a killed one left. Raises as ``exec`` for a command that cannot run."""
 
     async def update(
         self, container_id: str, resources: Mapping[str, Any], runtime: str = ""
