@@ -261,7 +261,7 @@ def state(limits: dict[str, dict[str, Any]]) -> dict[str, Any]:
 def test_limits_go_there_and_back(before: dict[str, Any], after: dict[str, Any]) -> None:
     kernel = state(before)
     for old, new in ((before, after), (after, before)):
-        for part, keys in transition(old, new, {"cpus": "0-3"}).items():
+        for part, keys in transition(old, new, {"cpus": "0-3", "reservation": -1}).items():
             kernel[part].update(keys)
         assert kernel == state(new)
 

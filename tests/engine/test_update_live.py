@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -118,6 +120,47 @@ def test_limits_that_contradict_change_nothing(engine: Engine) -> None:
     assert engine.inspect(name) == before
     assert memory_limit(pid_of(engine, name)) == 64 * MIB
     assert update(engine, "nobody", Memory=MIB).status == 404
+
+
+def test_what_the_kernel_refuses_is_taken_back_as_a_whole(engine: Engine) -> None:
+    for limit in (0, 128 * MIB):
+        name = engine.run("sleep", "1000", Memory=limit, MemorySwap=limit, CpuShares=512)
+        pid = pid_of(engine, name)
+        before = (engine.inspect(name), memory_limit(pid))
+        swap = {"MemorySwap": 64 * MIB}
+        refused = update(
+            engine,
+            name,
+            Memory=64 * MIB,
+            **swap,
+            CpuShares=100,
+            PidsLimit=1 << 40,
+            LabelsAdd={"a": "b"},
+        )
+        assert refused.status == 400, refused.body
+        assert "pids.max" in refused.message
+        assert (engine.inspect(name), memory_limit(pid)) == before
+        assert int(cgroup_file(pid, "cpu", "cpu.shares", "cpu.weight")) in (512, 20, 59)
+        assert done(engine, name, Memory=64 * MIB, **swap, PidsLimit=9)["AtNextStart"] == []
+
+
+def test_another_policy_counts_from_the_next_end(engine: Engine) -> None:
+    name = engine.run("sleep", "1000")
+    done(engine, name, RestartPolicy={"Name": "on-failure", "MaximumRetryCount": 1})
+    os.kill(pid_of(engine, name), signal.SIGKILL)
+
+    def again() -> bool:
+        found = engine.inspect(name)
+        return bool(found["RestartCount"] == 1 and found["State"]["Pid"])
+
+    eventually(again, what="the restart")
+    os.kill(pid_of(engine, name), signal.SIGKILL)
+    eventually(lambda: engine.inspect(name)["State"]["Status"] == "exited", what="giving up")
+    assert engine.inspect(name)["RestartCount"] == 1
+    assert engine.post(f"/containers/{name}/start").status == 204
+    done(engine, name, RestartPolicy={"Name": "no"})
+    os.kill(pid_of(engine, name), signal.SIGKILL)
+    eventually(lambda: engine.inspect(name)["State"]["Status"] == "exited")
 
 
 def test_environment_and_labels(engine: Engine) -> None:

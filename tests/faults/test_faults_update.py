@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import random
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -113,3 +116,89 @@ def test_killed_at_every_step(own_engine: Engine, monkeypatch: pytest.MonkeyPatc
         for volume in ("kept", "made"):
             assert engine.delete(f"/volumes/{volume}").status == 204
         assert engine.get("/volumes").json["Volumes"] in (None, [])
+
+
+def test_killed_while_the_container_rests(
+    own_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = own_engine
+    for place, whole in (("intent", False), ("planned", False), ("committed", True)):
+        engine.stop()
+        monkeypatch.setenv(VARIABLE, f"update.{place}")
+        engine.start()
+        monkeypatch.delenv(VARIABLE)
+        name = engine.create("sleep", "1000", NetworkMode="bridge")
+        with suppress(OSError, EngineError):
+            engine.post(f"/containers/{name}/update", asked(engine))
+        assert engine.process is not None
+        assert engine.process.wait(30) == -9, place
+        engine.start()
+        found = engine.inspect(name)
+        assert ("new" in found["Config"]["Labels"]) is whole
+        assert len(found["Mounts"]) == (3 if whole else 0)
+        assert len(engine.get("/volumes").json["Volumes"] or []) == (2 if whole else 0), place
+        assert engine.post(f"/containers/{name}/start").status == 204
+        assert engine.delete(f"/containers/{name}?force=1&v=1").status == 204
+        engine.delete("/volumes/made")
+        assert engine.get("/volumes").json["Volumes"] in (None, [])
+
+
+def meddle(engine: Engine, source: random.Random, name: str, wrong: list[str]) -> None:
+    """Random updates of one container, and whatever else ends or changes it."""
+    with engine.client() as client:
+        for number in range(25):
+            verbs = ("update", "update", "update", "kill", "start", "restart", "pause")
+            verb = source.choice(verbs)
+            body: dict[str, Any] = {}
+            if verb == "update":
+                target = f"/m{source.randrange(3)}"
+                volume = {"Type": "volume", "Source": f"v{source.randrange(3)}", "Target": target}
+                body = source.choice(
+                    [
+                        {"MountsAdd": [volume]},
+                        {"MountsRemove": [target]},
+                        {"PublishAdd": {f"8{source.randrange(3)}/tcp": None}},
+                        {"PublishRemove": {f"8{source.randrange(3)}/tcp": None}},
+                        {"Memory": (64 + number) << 20, "MemorySwap": -1},
+                        {"Healthcheck": {"Test": ["CMD", "true"], "Interval": 10_000_000}},
+                        {"Healthcheck": {"Test": ["NONE"]}},
+                    ]
+                )
+            status, answer = client.request(
+                "POST", f"/containers/{name}/{verb}?t=0", json.dumps(body).encode()
+            )
+            if verb == "pause":
+                client.request("POST", f"/containers/{name}/unpause")
+            if status >= 500 or (status == 400 and b"Duplicate mount" not in answer):
+                wrong.append(f"{verb} {body}: {status} {answer[:300]!r}")
+
+
+def test_updates_beside_everything_else(own_engine: Engine) -> None:
+    engine = own_engine
+    names = [engine.run("sleep", "1000", NetworkMode="bridge") for _ in range(2)]
+    wrong: list[str] = []
+    workers = [
+        threading.Thread(
+            target=meddle, args=(engine, random.Random(number), names[number % 2], wrong)
+        )
+        for number in range(4)
+    ]
+    for each in workers:
+        each.start()
+    for each in workers:
+        each.join(100)
+        assert not each.is_alive()
+    assert wrong == []
+    for name in names:
+        engine.post(f"/containers/{name}/start")
+        found = engine.inspect(name)
+        pid = found["State"]["Pid"]
+        lines = Path(f"/proc/{pid}/mountinfo").read_text().splitlines()
+        present = {line.split()[4] for line in lines if line.split()[4].startswith("/m")}
+        assert present == {each["Destination"] for each in found["Mounts"]}
+        published = {key for key, rows in found["NetworkSettings"]["Ports"].items() if rows}
+        assert published == set(found["HostConfig"]["PortBindings"] or {})
+        assert engine.delete(f"/containers/{name}?force=1").status == 204
+    for volume in engine.get("/volumes").json["Volumes"] or []:
+        assert engine.delete(f"/volumes/{volume['Name']}").status == 204
+    assert "Traceback" not in engine.log()

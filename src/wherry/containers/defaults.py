@@ -178,22 +178,30 @@ def _check_cpu(host: HostConfig, facts: HostFacts) -> None:
         raise Invalid("CPU cfs quota can not be less than 1ms (i.e. 1000)")
     if (host.cpu_shares or 0) < 0:
         raise Invalid(f"invalid CPU shares ({host.cpu_shares}): value must be a positive integer")
-    _check_cpus("CPU", host.cpuset_cpus, facts.cpus)
-    _check_cpus("memory node", host.cpuset_mems, 0)
+    every = f"0-{facts.cpus - 1}" if facts.cpus else ""
+    _check_set("CPU", host.cpuset_cpus, facts.whole.get("cpus", every))
+    _check_set("memory node", host.cpuset_mems, facts.whole.get("mems", ""))
 
 
-def _check_cpus(what: str, text: str | None, available: int) -> None:
-    """A list such as ``0-2,4``; with ``available`` > 0 the numbers must be below it."""
+def _check_set(what: str, text: str | None, available: str) -> None:
+    """A list such as ``0-2,4``; those ``available`` are listed in the same way, "" is not known."""
     if not text:
         return
     letter = "cpuset-cpus" if what == "CPU" else "cpuset-mems"
     if not re.fullmatch(r"[0-9]{1,6}(-[0-9]{1,6})?(,[0-9]{1,6}(-[0-9]{1,6})?)*", text):
         raise Invalid(f"Invalid value {text} for {letter}.")
-    highest = max(int(number) for number in re.findall(r"\d+", text))
-    if available and highest >= available:
+    if available and not _numbers(text) <= _numbers(available):
         raise Invalid(
-            f"Requested {what}s are not available - requested {text}, available: 0-{available - 1}"
+            f"Requested {what}s are not available - requested {text}, available: {available}"
         )
+
+
+def _numbers(text: str) -> set[int]:
+    found: set[int] = set()
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        found.update(range(int(first), int(last or first) + 1))
+    return found
 
 
 def check_modes(host: HostConfig, config: Config, runtimes: Sequence[str]) -> None:

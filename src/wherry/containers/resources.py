@@ -81,10 +81,11 @@ before 1.9 writes -1 as it is, which the kernel refuses."""
 
 
 def transition(
-    before: Mapping[str, Any], after: Mapping[str, Any], whole: Mapping[str, str]
+    before: Mapping[str, Any], after: Mapping[str, Any], whole: Mapping[str, Any]
 ) -> dict[str, Any]:
     """OCI ``linux.resources`` that lead from ``before`` to ``after``: what only ``before`` limits
-    is set free. ``whole``: the host's ``cpus`` and ``mems``."""
+    is set free. ``whole``: the host's ``cpus`` and ``mems``; ``reservation`` is what means none
+    (0 in version 2 of cgroups)."""
     result: dict[str, Any] = {}
     for part in dict.fromkeys((*after, *before)):
         old, new = before.get(part) or {}, after.get(part) or {}
@@ -92,7 +93,7 @@ def transition(
         for key in old:
             if key in merged:
                 continue
-            if part == "cpu" and key in whole:
+            if key in whole:
                 merged[key] = whole[key]
             elif key in _NEUTRAL.get(part, {}):
                 merged[key] = _NEUTRAL[part][key]

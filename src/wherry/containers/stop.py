@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal as system_signal
+from contextlib import suppress
 
 from wherry.containers.book import Book, Live
 from wherry.containers.transitions import (
@@ -20,7 +21,7 @@ from wherry.containers.transitions import (
     has_process,
 )
 from wherry.containers.watch import Supervisor
-from wherry.errors import Conflict, Internal, NotModified
+from wherry.errors import Conflict, Internal, NotModified, WherryError
 from wherry.runtime.port import Runtime
 from wherry.wire import signals
 
@@ -116,7 +117,12 @@ class Stopper:
                         f"container {record.id} is restarting, wait until the container is running"
                     )
                 raise Conflict(f"container {record.name} is not running")
-            await self._runtime.pause(record.id, record.host_config.runtime or "")
+            try:
+                await self._runtime.pause(record.id, record.host_config.runtime or "")
+            except WherryError as error:
+                if await self._alive(live):
+                    raise
+                raise Conflict(f"container {record.name} is not running") from error
             if has_process(live.record.status):
                 self._book.step(live, Event.PAUSE)
                 self._book.publish(live.record, "pause")
@@ -150,8 +156,24 @@ class Stopper:
                 raise Conflict(f"Container {record.id} is not paused")
             await self._thaw(live)
 
+    async def _alive(self, live: Live) -> bool:
+        """It may just have ended, and nobody has told us yet."""
+        if live.running is None:
+            return False
+        try:
+            await self._runtime.processes(live.id, live.running)
+        except Conflict:
+            return False
+        return True
+
     async def _thaw(self, live: Live) -> None:
-        await self._runtime.resume(live.id, live.record.host_config.runtime or "")
+        """Raises ``Conflict`` when it has ended instead."""
+        try:
+            await self._runtime.resume(live.id, live.record.host_config.runtime or "")
+        except WherryError as error:
+            if await self._alive(live):
+                raise
+            raise Conflict(f"Container {live.id} is not paused") from error
         if live.record.status is Status.PAUSED:
             self._book.step(live, Event.UNPAUSE)
             self._book.publish(live.record, "unpause")
@@ -162,11 +184,13 @@ class Stopper:
             return
         await self._runtime.kill(running, number)
         self._book.publish(live.record, "kill", signal=str(number))
-        if thaw and live.record.status is Status.PAUSED:
-            await self._thaw(live)
-        elif number == system_signal.SIGKILL and await self._runtime.is_paused(live.id):
-            # A pause that went wrong half way: a frozen process does not hear of the signal.
-            await self._runtime.resume(live.id, live.record.host_config.runtime or "")
+        half = number == system_signal.SIGKILL and live.record.status is not Status.PAUSED
+        # A pause that went wrong half way: a frozen process does not hear of the signal.
+        if (thaw and live.record.status is Status.PAUSED) or (
+            half and await self._runtime.is_paused(live.id)
+        ):
+            with suppress(Conflict):
+                await self._thaw(live)
 
     def _exit_of(self, live: Live) -> asyncio.Future[tuple[int, str]]:
         ended: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()

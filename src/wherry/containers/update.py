@@ -193,18 +193,21 @@ class Updater:
         if not names or live.running is None:
             return
         change = transition(
-            self._specs.resources(before), self._specs.resources(after), self._facts.whole
+            self._specs.resources(before),
+            self._specs.resources(after),
+            {**self._facts.whole, "reservation": -1 if self._facts.cgroup_version == 1 else 0},
         )
         try:
             await self._runtime.update(live.id, change, before.runtime or "")
         except WherryError as error:
             if live.running is None:
                 raise self._gone(live, error) from error
+            await self._runtime.processes(live.id, live.running)  # a conflict when it has ended
             raise
         reach("update.resources")
 
     def _gone(self, live: Live, error: Exception) -> WherryError:
-        if live.running is None:
+        if live.running is None or isinstance(error, ProcessLookupError):
             return Conflict(f"container {live.id} has ended while it was being updated")
         return Internal(f"container {live.id}: cannot look into its mounts: {error}")
 

@@ -8,6 +8,7 @@ imported there.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Mapping, Sequence
@@ -107,8 +108,15 @@ class LiveMounts:
 
 
 def _points(pid: int) -> set[str]:
-    with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-        return {each.target for each in parse_mountinfo(file.read())}
+    """Raises ``ProcessLookupError`` for one that has ended, a zombie too."""
+    path = f"/proc/{pid}/mountinfo"
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            return {each.target for each in parse_mountinfo(file.read())}
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOENT):
+            raise
+        raise ProcessLookupError(errno.ESRCH, f"process {pid} has ended") from error
 
 
 def _places(calls: Syscalls, pid: int, targets: Sequence[str]) -> dict[str, tuple[str, bool]]:

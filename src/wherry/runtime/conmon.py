@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from wherry.errors import Conflict, Internal, NotFound, WherryError
+from wherry.errors import Conflict, Internal, Invalid, NotFound, WherryError
 from wherry.linux import cgroups
 from wherry.linux.mounts import Overlay, mount_overlay
 from wherry.linux.namespaces import PrivateMounts
@@ -523,7 +523,9 @@ class ConmonRuntime:
         finally:
             os.close(fd)
         if done.code != 0:
-            raise Internal(f"cannot update container {container_id}: {message_text(done.stderr)}")
+            # What the kernel calls an invalid argument is the user's.
+            kind = Invalid if "Invalid argument" in done.stderr else Internal
+            raise kind(f"cannot update container {container_id}: {message_text(done.stderr)}")
 
     async def checkpoint_lack(self, runtime: str = "") -> str:
         return await self._criu.lack(self._runtime(runtime)[1])

@@ -158,6 +158,11 @@ def _missing(host: HostConfig, facts: HostFacts) -> list[str]:
             "Your kernel does not support Block I/O weight or the cgroup is not mounted. "
             "Weight discarded."
         )
+    if host.blkio_weight_device and not facts.blkio_weight:
+        found.append(
+            "Your kernel does not support Block I/O weight_device or the cgroup is not mounted. "
+            "Weight-device discarded."
+        )
     if host.oom_kill_disable and not facts.memory_oom_control:
         found.append("Your kernel does not support OomKillDisable. OomKillDisable discarded.")
     if (host.memory_swappiness or -1) >= 0 and facts.cgroup_version == 2:
