@@ -84,6 +84,11 @@ def _volume_size(volume: Row) -> int:
     return max(int((volume.get("UsageData") or {}).get("Size") or 0), 0)
 
 
+def _shown_size(volume: Row) -> str:
+    known = int((volume.get("UsageData") or {}).get("Size", -1)) >= 0
+    return human_size(float(_volume_size(volume))) if known else "N/A"
+
+
 def row(kind: str, total: int, active: int, size: int, free: int) -> Row:
     text = human_size(float(free))
     return {
@@ -116,7 +121,7 @@ def _verbose(ctx: Context, found: Row, format: str) -> None:
         {
             "Name": one["Name"],
             "Links": str((one.get("UsageData") or {}).get("RefCount", "N/A")),
-            "Size": human_size(float(_volume_size(one)), 3),
+            "Size": _shown_size(one),
         }
         for one in found.get("Volumes") or []
     ]

@@ -107,7 +107,7 @@ def row(one: Row, usage: Row | None = None) -> Row:
         "Labels": label_text(labels),
         "Label": lambda name: labels.get(name, ""),
         "Links": "N/A" if links < 0 else str(links),
-        "Size": "N/A" if size < 0 else human_size(float(size), 3),
+        "Size": "N/A" if size < 0 else human_size(float(size)),
         "Status": "N/A",
         "Group": "N/A",
         "Availability": "N/A",

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
+import struct
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -63,6 +65,10 @@ _SYS_OPENAT2 = 437
 _SYS_MOUNT_SETATTR = 442
 _SYS_PIDFD_SEND_SIGNAL = 424
 
+_FS_IOC_FSGETXATTR, _FS_IOC_FSSETXATTR = 0x801C581F, 0x401C5820
+_FSXATTR = struct.Struct("IIIII8x")
+"""``struct fsxattr``: flags first, project number fourth."""
+
 PR_SET_CHILD_SUBREAPER = 36
 PR_CAPBSET_READ = 23
 
@@ -110,6 +116,14 @@ class Syscalls(Protocol):
         """A new descriptor; ``O_CLOEXEC`` is added."""
 
     def close(self, fd: int) -> None: ...
+
+    def quotactl(self, command: int, device: str, identity: int, data: bytes) -> None:
+        """``command`` whole, with the type of quota; ``data``: the structure it takes."""
+
+    def project(self, path: str) -> tuple[int, int]:
+        """Flags (``FS_XFLAG_*``) and project number of a directory."""
+
+    def set_project(self, path: str, flags: int, number: int) -> None: ...
 
 
 _OPEN_TRIES = 1000
@@ -258,6 +272,35 @@ class LinuxSyscalls:
     def close(self, fd: int) -> None:
         os.close(fd)
 
+    def quotactl(self, command: int, device: str, identity: int, data: bytes) -> None:
+        buffer = ctypes.create_string_buffer(data, len(data))
+        self._done(
+            self._libc.quotactl(
+                ctypes.c_int(ctypes.c_int32(command).value), _text(device), identity, buffer
+            ),
+            f"quotactl {device}",
+        )
+
+    def project(self, path: str) -> tuple[int, int]:
+        fields = self._attributes(path)
+        return fields[0], fields[3]
+
+    def set_project(self, path: str, flags: int, number: int) -> None:
+        fields = [*self._attributes(path)]
+        fields[0], fields[3] = flags, number
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.ioctl(fd, _FS_IOC_FSSETXATTR, _FSXATTR.pack(*fields))
+        finally:
+            os.close(fd)
+
+    def _attributes(self, path: str) -> tuple[int, ...]:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            return _FSXATTR.unpack(fcntl.ioctl(fd, _FS_IOC_FSGETXATTR, bytes(_FSXATTR.size)))
+        finally:
+            os.close(fd)
+
     def bounding_set(self) -> frozenset[int]:
         """Numbers of the capabilities that this process may hand on."""
         held = set()
@@ -280,6 +323,7 @@ class RecordingSyscalls:
         self.calls: list[tuple[object, ...]] = []
         self.fail = fail or {}
         self.open: set[int] = set()
+        self.projects: dict[str, tuple[int, int]] = {}
         self._next = 100
 
     def _record(self, name: str, *arguments: object) -> None:
@@ -353,3 +397,13 @@ class RecordingSyscalls:
 
     def close(self, fd: int) -> None:
         self.open.discard(fd)
+
+    def quotactl(self, command: int, device: str, identity: int, data: bytes) -> None:
+        self._record("quotactl", command, device, identity, data)
+
+    def project(self, path: str) -> tuple[int, int]:
+        return self.projects.get(path, (0, 0))
+
+    def set_project(self, path: str, flags: int, number: int) -> None:
+        self._record("set_project", path, flags, number)
+        self.projects[path] = (flags, number)

@@ -23,7 +23,7 @@ from wherry.errors import Conflict, Internal, Invalid, NotFound, WherryError
 from wherry.linux.exchange import exchange
 from wherry.linux.syscalls import MNT_DETACH
 from wherry.store.volumes import MAKING, VolumeRow
-from wherry.volumes import files, quota, sized
+from wherry.volumes import files, sized
 from wherry.volumes.ports import LOCAL
 from wherry.volumes.service import VolumeService
 from wherry.volumes.spec import volume_name
@@ -128,7 +128,7 @@ class VolumeArchive:
             aside.mkdir(mode=0o755)
             shutil.copystat(data, aside)
             if row.backing == "quota":
-                quota.join(aside, quota.project_of(data))
+                local.quotas.join(aside, data)
             if row.backing == "image":
                 async with self._new_image(row, aside) as image:
                     yield aside

@@ -22,6 +22,7 @@ from wherry.store.paths import Paths
 from wherry.store.volumes import VolumeRow
 from wherry.volumes import files, options, sized
 from wherry.volumes.ports import LOCAL
+from wherry.volumes.quota import Quotas
 
 _log = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ class LocalDriver:
     def __init__(self, paths: Paths, calls: Syscalls) -> None:
         self._paths = paths
         self.calls = calls
+        self.quotas = Quotas(calls)
 
     def folder(self, row: VolumeRow) -> Path:
         return self._paths.volume(row.name)
@@ -67,7 +69,7 @@ class LocalDriver:
         backing = "mount" if options.mount_call(row.options) else ""
         if size:
             try:
-                backing = await sized.make(folder, data, size)
+                backing = await sized.make(self.quotas, folder, data, size)
             except BaseException:
                 if fresh:
                     await files.remove_tree(folder)
@@ -77,7 +79,7 @@ class LocalDriver:
     async def remove(self, row: VolumeRow) -> None:
         await self._detach(row)
         if row.backing == "quota":
-            sized.drop_quota(self.data(row))
+            self.quotas.drop(self.data(row))
         folder = self.folder(row)
         trash = self._paths.volumes / f"{TRASH}{row.id}"
         try:
@@ -114,7 +116,7 @@ class LocalDriver:
                 old.rename(new)
         settle(self.data(row))
         if row.backing == "quota":
-            sized.set_quota(self.data(row), row.size_limit)
+            self.quotas.limit(self.data(row), row.size_limit)
         if row.backing == "image":
             limit = sized.settle(self.folder(row) / sized.IMAGE, row.size_limit)
             if limit != row.size_limit:
@@ -230,7 +232,7 @@ class LocalDriver:
         if row.backing == "image":
             await sized.resize(self.folder(row), size, mounted=self.mounted(row))
         elif row.backing == "quota":
-            sized.set_quota(self.data(row), size)
+            self.quotas.limit(self.data(row), size)
         else:
             raise Invalid(
                 f"volume {row.name} was made without a size: make one with --opt size=... and "

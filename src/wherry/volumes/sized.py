@@ -16,8 +16,9 @@ from pathlib import Path
 from wherry.errors import Conflict, Exhausted, Internal, NotImplementedYet, WherryError
 from wherry.linux import loop
 from wherry.linux.syscalls import MS_NODEV, MS_NOSUID, Syscalls
-from wherry.volumes import files, quota
+from wherry.volumes import files
 from wherry.volumes.options import MS_NOATIME
+from wherry.volumes.quota import Quotas
 from wherry.volumes.treecopy import copy_image
 
 IMAGE = "disk.img"
@@ -32,10 +33,10 @@ def aside(folder: Path) -> Path:
     return folder / f"{ASIDE}{secrets.token_hex(6)}"
 
 
-async def make(folder: Path, data: Path, size: int) -> str:
+async def make(quotas: Quotas, folder: Path, data: Path, size: int) -> str:
     """Prepare the limit for a new volume; returns the backing (``quota`` or ``image``)."""
-    if quota.available(data):
-        quota.assign(data, quota.free_project(data), size)
+    if quotas.available(data):
+        quotas.begin(data, size)
         return "quota"
     image = folder / IMAGE
     if not image.exists():
@@ -207,15 +208,3 @@ def settle(image: Path, limit: int) -> int:
         os.truncate(image, wanted)
         return limit
     return length
-
-
-def set_quota(data: Path, size: int) -> None:
-    quota.assign(data, quota.project_of(data), size)
-
-
-def drop_quota(data: Path) -> None:
-    """Free the project of a volume that goes. Never raises."""
-    try:
-        quota.assign(data, quota.project_of(data), 0)
-    except (OSError, WherryError):
-        return
