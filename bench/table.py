@@ -44,7 +44,7 @@ def row(case: Case, results: Results) -> tuple[str, ...]:
     judged = wherry if case.absolute else ratio
     aim = ""
     if case.budget is not None:
-        aim = f"<= {case.budget:g}" + (f" {case.unit}" if case.absolute else "")
+        aim = f"<= {case.budget:.3g}" + (f" {case.unit}" if case.absolute else "")
     met = ""
     if case.budget is not None and judged is not None:
         met = "yes" if judged <= case.budget else "NO"
