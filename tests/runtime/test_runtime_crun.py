@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import subprocess
 from pathlib import Path
 
+from wherry.linux.tasks import spawn
 from wherry.runtime import crun
 from wherry.runtime.monitor import Note
 
@@ -35,6 +38,22 @@ def test_start_leaves_to_crun_what_has_ended_or_is_not_there(tmp_path: Path) -> 
     path = gate(tmp_path)
     assert not crun.start(tmp_path, ID)
     assert path.exists()
+
+
+async def test_a_command_has_begun_when_another_file_is_executed() -> None:
+    command = ("sh", "-c", "read line; exec sleep 100")
+    waiting = await asyncio.create_subprocess_exec(*command, stdin=subprocess.PIPE)
+    try:
+        shell = crun.program(waiting.pid)
+        begun = spawn(crun.begun(waiting.pid, shell, limit=60), name="begun")
+        assert waiting.stdin is not None
+        waiting.stdin.write(b"go\n")
+        await begun
+        assert crun.program(waiting.pid) not in ("", shell)
+    finally:
+        waiting.kill()
+        await waiting.wait()
+    await crun.begun(waiting.pid, shell, limit=60)
 
 
 def test_only_what_has_wholly_ended_is_swept(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from wherry.containers.facts import HostFacts
 from wherry.containers.links import Links
 from wherry.containers.ports import MountRequest, Networking, Volumes
 from wherry.containers.record import ImageUse, Record, network_request
-from wherry.containers.shipping.senders import check_present
+from wherry.containers.shipping.options import check_present
 from wherry.containers.storage import storage_error
 from wherry.errors import Invalid
 from wherry.images.service import Image, Images

@@ -24,8 +24,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from isal import isal_zlib
-
 from wherry.containers.book import Book, Live
 from wherry.containers.logoptions import LogPolicy, policy
 from wherry.errors import WherryError
@@ -262,6 +260,8 @@ class Packed:
 
 def compress(segment: Path) -> Packed | None:
     """Compress a segment into a file beside it; None, logged, where that fails."""
+    from isal import isal_zlib  # not for a daemon whose containers say little
+
     part = segment.with_name(f"part-{segment.name}")
     try:
         with segment.open("rb") as source, part.open("wb") as target:

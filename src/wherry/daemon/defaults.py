@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wherry.containers import logoptions
-from wherry.containers.shipping.senders import check_present
+from wherry.containers.shipping.options import check_present
 from wherry.daemon.config import Config
 from wherry.errors import Invalid, WherryError
 from wherry.runtime import seccomp

@@ -14,7 +14,7 @@ from wherry import __version__
 from wherry.api.app import API_VERSION, MIN_API_VERSION, version_text
 from wherry.containers.logoptions import DRIVERS
 from wherry.containers.service import Containers
-from wherry.containers.shipping.senders import check_present
+from wherry.containers.shipping.options import check_present
 from wherry.errors import NotImplementedYet
 from wherry.images.service import Images
 from wherry.linux.host import HostFacts

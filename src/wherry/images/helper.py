@@ -102,7 +102,7 @@ async def run_job(
 
 
 async def _start(verb: str, parameters: Path, stdin: int) -> asyncio.subprocess.Process:
-    """The process, started even when the caller is cancelled meanwhile, and then killed."""
+    """The process; killed, and waited for, when the caller is cancelled meanwhile."""
     root = str(Path(wherry.__file__).parent.parent)
     known = os.environ.get("PYTHONPATH")
     environment = {**os.environ, "PYTHONPATH": f"{root}:{known}" if known else root}
@@ -124,15 +124,14 @@ async def _start(verb: str, parameters: Path, stdin: int) -> asyncio.subprocess.
     try:
         return await asyncio.shield(starting)
     except asyncio.CancelledError:
-        starting.add_done_callback(_kill)
+        # What the caller does next (removing the folder) must not meet a helper at work.
+        with contextlib.suppress(OSError):
+            process = await asyncio.shield(starting)
+            _end(process)
+            await asyncio.shield(process.wait())
         raise
     except OSError as error:
         raise Internal(f"cannot start the image helper: {error}") from error
-
-
-def _kill(started: asyncio.Task[asyncio.subprocess.Process]) -> None:
-    if not started.cancelled() and started.exception() is None:
-        _end(started.result())
 
 
 def _end(process: asyncio.subprocess.Process) -> None:

@@ -234,11 +234,21 @@ class ConmonRuntime:
 
     async def start(self, container_id: str, runtime: str = "") -> None:
         path = self._runtime_by_id(container_id, runtime)
-        if crun.is_crun(path) and crun.start(self._tools.state_root, container_id):
-            return
+        if crun.is_crun(path):
+            pid = self._pid(container_id)
+            waiting = crun.program(pid)
+            if crun.start(self._tools.state_root, container_id):
+                await crun.begun(pid, waiting)
+                return
         done = await self._call(path, "start", container_id)
         if done.code != 0:
             raise classify(done.stderr, files.command_of(self._tools.state_root, container_id))
+
+    def _pid(self, container_id: str) -> int:
+        """Of the container's first process; 0 when that is not known."""
+        bundle = files.find_note(self._tools.state_root, container_id)
+        note = files.read_note(bundle) if bundle is not None else None
+        return note.pid if note is not None else 0
 
     def _runtime_by_id(self, container_id: str, runtime: str) -> str:
         bundle = files.find_note(self._tools.state_root, container_id)

@@ -5,6 +5,7 @@ Each function says whether it could; where not, the caller calls crun.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,8 @@ from wherry.runtime import monitor
 FILTER = "run.oci.seccomp_bpf_data"
 """crun's annotation for a compiled filter, in base64; crun(1)."""
 _GATE = "exec.fifo"
+_PAUSE = 0.0003
+"""Seconds between two looks; the way from the gate to the command takes about as long."""
 
 
 def is_crun(path: str) -> bool:
@@ -44,6 +47,25 @@ def start(state_root: Path, container_id: str) -> bool:
         with suppress(OSError):
             os.close(fd)
     return True
+
+
+async def begun(pid: int, before: str, *, limit: float = 2.0) -> None:
+    """Wait until the process runs its command: it executes another file than crun's.
+
+    ``before`` is what ``program`` said before it was let go on. Ends at once when the process does.
+    """
+    for _ in range(int(limit / _PAUSE)):
+        if not before or program(pid) != before:
+            return
+        await asyncio.sleep(_PAUSE)
+
+
+def program(pid: int) -> str:
+    """The file that a process executes; empty when it has ended."""
+    try:
+        return os.readlink(f"/proc/{pid}/exe")
+    except OSError:
+        return ""
 
 
 def sweep(state_root: Path, note: monitor.Note) -> bool:

@@ -20,19 +20,22 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from wherry.containers.book import Live
 from wherry.containers.joiner import Joiner
-from wherry.containers.shipping.options import Target
+from wherry.containers.shipping.options import JOURNAL, Target
 from wherry.containers.shipping.origin import Origin
-from wherry.containers.shipping.senders import JOURNAL, Sender, open_sender
 from wherry.linux.inotify import DirectoryWatch
 from wherry.linux.tasks import spawn
 from wherry.runtime.logfile import Reader, in_thread
 from wherry.runtime.logline import Entry
 from wherry.runtime.logsegments import Place
+
+if TYPE_CHECKING:
+    from wherry.containers.shipping.senders import Sender  # loaded when the first one is opened
 
 _log = logging.getLogger(__name__)
 
@@ -94,6 +97,8 @@ class Courier:
 
     async def run(self) -> None:
         """Until the container has ended and all is sent."""
+        from wherry.containers.shipping.senders import open_sender
+
         delay = _FIRST_DELAY
         while True:
             try:

@@ -9,14 +9,17 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from wherry.errors import Invalid, WherryError
+from wherry.errors import Invalid, NotImplementedYet, WherryError
 from wherry.wire.durations import parse_duration, parse_ram
-from wherry.wire.template import Template
+
+if TYPE_CHECKING:
+    from wherry.wire.template import Template  # loaded when a log has a tag
 
 Options = Mapping[str, str]
-
+JOURNAL = "/run/systemd/journal/socket"
 DETAILS = frozenset({"labels", "labels-regex", "env", "env-regex", "tag"})
 _SYSLOG = DETAILS | {
     "syslog-address",
@@ -126,7 +129,15 @@ def target(driver: str, options: Options) -> Target:
     return Journald()
 
 
+def check_present(driver: str | None) -> None:
+    """Raises ``NotImplementedYet`` for journald on a host without it."""
+    if driver == "journald" and not os.path.exists(JOURNAL):
+        raise NotImplementedYet("journald is not enabled on this host")
+
+
 def tag_template(options: Options) -> Template:
+    from wherry.wire.template import Template
+
     text = options.get("tag", "") or "{{.ID}}"
     try:
         return Template(text)

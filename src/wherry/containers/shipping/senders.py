@@ -16,22 +16,14 @@ from contextlib import suppress
 from typing import Protocol
 
 from wherry.containers.shipping import formats
-from wherry.containers.shipping.options import Address, Fluentd, Gelf, Syslog, Target
+from wherry.containers.shipping.options import JOURNAL, Address, Fluentd, Gelf, Syslog, Target
 from wherry.containers.shipping.origin import Origin
-from wherry.errors import NotImplementedYet
 from wherry.runtime.logline import Entry
 
 _CONNECT = 10.0
 _ACK = 60.0
 """Seconds that a fluentd server may take to confirm a batch."""
 LOCAL_SYSLOG = ("/dev/log", "/var/run/syslog", "/var/run/log")
-JOURNAL = "/run/systemd/journal/socket"
-
-
-def check_present(driver: str | None) -> None:
-    """Raises ``NotImplementedYet`` for journald on a host without it."""
-    if driver == "journald" and not os.path.exists(JOURNAL):
-        raise NotImplementedYet("journald is not enabled on this host")
 
 
 class Sender(Protocol):
