@@ -13,7 +13,7 @@ from wherry.containers.changes import Changed, changes, health_after, merge_env,
 from wherry.containers.record import Health, ImageUse, Record
 from wherry.containers.resources import transition
 from wherry.containers.transitions import Event
-from wherry.errors import Conflict, Internal, Invalid
+from wherry.errors import Conflict, Exhausted, Internal, Invalid
 from wherry.wire.container import (
     Config,
     HealthConfig,
@@ -319,3 +319,34 @@ async def test_not_while_it_is_removed(world: World) -> None:
         world.engine._book.step(live, Event.REMOVE)
     with pytest.raises(Conflict, match="marked for removal"):
         await world.engine.update(container, UpdateRequest(memory=64 << 20))
+
+
+async def test_a_full_disk(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    container = await world.run("sleep", host=HostConfig(memory=32 << 20))
+    table = world.engine._book._table
+    real, writes = table.update, 0
+    before = world.engine.inspect(container)
+    for room in (0, 1, 3):
+
+        def full(row: Any, room: int = room) -> None:
+            nonlocal writes
+            writes += 1
+            if writes > room:
+                raise Exhausted("no space left on device")
+            real(row)
+
+        writes = 0
+        monkeypatch.setattr(table, "update", full)
+        asked = UpdateRequest(memory=64 << 20, memory_swap=-1)
+        if room == 3:  # written, but for the last word
+            await world.engine.update(container, asked)
+        else:
+            with pytest.raises(Exhausted):
+                await world.engine.update(container, asked)
+            assert world.engine.inspect(container) == before
+        monkeypatch.setattr(table, "update", real)
+    assert world.engine.inspect(container)["HostConfig"]["Memory"] == 64 << 20
+    await world.again()
+    record = world.engine._book.get(container).record
+    assert record.intent is None
+    assert record.host_config.memory == 64 << 20

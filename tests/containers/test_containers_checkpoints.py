@@ -49,11 +49,13 @@ async def test_directories_of_ones_own(world: World, tmp_path: Path) -> None:
 async def test_what_is_refused(world: World) -> None:
     await world.make("sleep", name="rest")
     await world.run("sleep", name="tty", tty=True)
+    await world.run("sleep", name="brief", host=HostConfig(auto_remove=True))
     await world.run("sleep", name="box")
     await world.engine.checkpoint("box", "one")
     for kind, words, name, checkpoint in (
         (Conflict, "Container rest is created", "rest", "new"),
         (Invalid, "with tty", "tty", "new"),
+        (Conflict, "brief is removed at its end", "brief", "new"),
         (Conflict, "one already exists for container box", "box", "one"),
         (Invalid, r"Invalid checkpoint ID \(\.\./x\)", "box", "../x"),
         (Invalid, "Invalid checkpoint ID", "box", ""),

@@ -7,7 +7,7 @@ from wherry.cli.command import Command
 from wherry.cli.createbody import health_config, resources
 from wherry.cli.createflags import HEALTH, RESOURCES
 from wherry.cli.errors import CliError
-from wherry.cli.flags import many, text
+from wherry.cli.flags import many, text, value
 from wherry.cli.mountspec import mount
 from wherry.cli.portspec import publish
 from wherry.cli.several import each
@@ -86,10 +86,14 @@ _BEYOND = (
     *HEALTH,
 )
 
+_OLD = value("kernel-memory", "", values.memory, default=0, shown="bytes")
+_OLD.hidden = True
+"""Without effect for years; scripts still say it."""
+
 UPDATE = Command(
     update,
     "[OPTIONS] CONTAINER [CONTAINER...]",
-    [*RESOURCES, text("restart", "Restart policy to apply when a container exits"), *_BEYOND],
+    [*RESOURCES, text("restart", "Restart policy to apply when a container exits"), *_BEYOND, _OLD],
     (1, None),
     complete="containers",
 )

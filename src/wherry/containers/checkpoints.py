@@ -56,6 +56,11 @@ class Checkpoints:
                     f"Container {record.name} is {record.status}: only a running one can be "
                     "checkpointed"
                 )
+            if end and record.host_config.auto_remove:
+                raise Conflict(
+                    f"Container {record.name} is removed at its end, and the checkpoint with it: "
+                    "leave it running"
+                )
             if record.config.tty:
                 raise Invalid("checkpoint not supported on containers with tty")
             if place.exists():

@@ -247,7 +247,11 @@ class Updater:
         else:
             await self._take_back(live, intent)
         reach("update.settled")
-        self._book.commit(live, intent=None)
+        try:
+            self._book.commit(live, intent=None)
+        except WherryError as error:
+            # A full disk: the next update, or the next start of the daemon, settles it again.
+            _log.error("container %s: its update is not settled: %s", live.id, error.message)
 
     async def _take_back(self, live: Live, intent: Intent) -> None:
         record = live.record

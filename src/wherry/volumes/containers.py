@@ -209,16 +209,24 @@ class ContainerVolumes:
         table = self._service.table
         kept = {str(each.extra.get("volume_id", "")) for each in points_}
         gone = [each for each in table.uses_of(container_id) if each[0] not in kept]
+        held = set(table.held_by(container_id))
         for volume_id, _ in gone:
-            row = table.by_id(volume_id)
-            if row is not None:
-                async with self._service.lock(row.name):
-                    try:
-                        await self._service.unmount(row, container_id)
-                    except WherryError as error:
-                        _log.warning("container %s: %s", container_id, error.message)
+            if volume_id in held:
+                await self._let_go(container_id, volume_id)
             table.unuse_one(volume_id, container_id)
         return gone
+
+    async def _let_go(self, container_id: str, volume_id: str) -> None:
+        row = self._service.table.by_id(volume_id)
+        if row is None:
+            return
+        async with self._service.lock(row.name):
+            try:
+                await self._service.unmount(row, container_id)
+            except WherryError as error:
+                _log.warning("container %s: %s", container_id, error.message)
+        if not container_id.startswith(OPERATION):
+            self._service.publish(row, "unmount", container=container_id)
 
     async def withdraw(
         self, container_id: str, points_: Sequence[MountPoint], first: int, made: Sequence[str]
@@ -317,18 +325,8 @@ class ContainerVolumes:
     async def release(self, container_id: str, points_: Sequence[MountPoint]) -> None:
         """Give back what ``prepare`` took. Never raises for what is gone already."""
         await self._host.drop(container_id)
-        table = self._service.table
-        for volume_id in table.held_by(container_id):
-            row = table.by_id(volume_id)
-            if row is None:
-                continue
-            async with self._service.lock(row.name):
-                try:
-                    await self._service.unmount(row, container_id)
-                except WherryError as error:
-                    _log.warning("container %s: %s", container_id, error.message)
-            if not container_id.startswith(OPERATION):
-                self._service.publish(row, "unmount", container=container_id)
+        for volume_id in self._service.table.held_by(container_id):
+            await self._let_go(container_id, volume_id)
 
     async def forget(
         self, container_id: str, points_: Sequence[MountPoint], *, remove_anonymous: bool
