@@ -10,9 +10,11 @@ import threading
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bench.processes import memory, of_root
+from tests.support.agreement import Seen, settled
 from tests.support.engine import Engine, eventually, unframe
 
 pytestmark = pytest.mark.root
@@ -146,3 +148,62 @@ def test_a_removal_with_volumes_that_was_cut_short_takes_them_along(own_engine: 
     engine.start()
     eventually(lambda: engine.get(f"/containers/{name}/json").status == 404)
     assert not engine.get("/volumes").json["Volumes"]
+
+
+def test_a_killed_monitor_and_the_restart_policy(own_engine: Engine) -> None:
+    engine = own_engine
+    policy = {"Name": "on-failure", "MaximumRetryCount": 3}
+    name = engine.run("sleep", "1000", RestartPolicy=policy)
+    pid = engine.inspect(name)["State"]["Pid"]
+    os.kill(monitor_of(engine, name), signal.SIGKILL)
+    eventually(lambda: engine.inspect(name)["RestartCount"] == 1, seconds=60)
+    eventually(lambda: engine.inspect(name)["State"]["Pid"] not in (0, pid), seconds=60)
+    eventually(lambda: not os.path.exists(f"/proc/{pid}"), seconds=60)
+    assert engine.inspect(name)["State"]["Status"] == "running"
+    settled(engine, Seen())
+
+
+def test_one_that_eats_memory_is_ended_and_named(own_engine: Engine) -> None:
+    engine = own_engine
+    limit = 32 << 20
+    script = "exec tail /dev/zero"
+    name = engine.run("sh", "-c", script, Memory=limit, MemorySwap=limit)
+    assert engine.wait(name) == 137
+    state = engine.inspect(name)["State"]
+    assert state["OOMKilled"] is True
+    assert engine.delete(f"/containers/{name}").status == 204
+    settled(engine, Seen())
+
+
+def test_one_that_ignores_its_end_is_killed(own_engine: Engine) -> None:
+    engine = own_engine
+    name = engine.run("sh", "-c", "trap '' TERM; echo deaf; while :; do sleep 0.05; done")
+    eventually(lambda: engine.logs(name) == b"deaf\n", seconds=60)
+    assert engine.post(f"/containers/{name}/stop?t=1").status == 204
+    assert engine.inspect(name)["State"]["ExitCode"] == 137
+    settled(engine, Seen())
+
+
+def test_the_api_works_beside_all_of_them(own_engine: Engine) -> None:
+    """Nothing is measured here (``bench`` does that): everything is answered, and nothing stays."""
+    engine = own_engine
+    assert engine.process is not None
+    limits: dict[str, Any] = {"NanoCpus": 300_000_000, "Memory": 48 << 20, "PidsLimit": 60}
+    for script in (
+        "f() { f | f & }; while :; do f; sleep 0.1; done",
+        "while :; do head -c 100000000 /dev/zero | tail -n 1 >/dev/null; done",
+        "while :; do echo xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx; done",
+        "while :; do :; done",
+    ):
+        engine.run("sh", "-c", script, **limits)
+    engine.run("true", RestartPolicy={"Name": "always"}, **limits)
+    before = memory([engine.process.pid]).rss
+    for _ in range(5):
+        assert engine.wait(engine.run("true")) == 0
+        for row in engine.containers():
+            engine.inspect(row["Id"])
+            path = f"/containers/{row['Id']}/logs?stdout=1&tail=100"
+            assert engine.get(path).status == 200
+    assert memory([engine.process.pid]).rss < before + 40
+    engine.remove_containers()
+    settled(engine, Seen())

@@ -192,10 +192,12 @@ def _folders(world: World) -> Iterator[str]:
         found = {each for each in _names(run / place) if _ID.fullmatch(each)}
         for identity in found ^ set(world.running):
             yield f"{place}: entry without a running container, or the reverse: {identity}"
+    # One that was disconnected from every network keeps its namespace.
     spaces = {each for each in _names(run / "netns") if each != "default"}
-    wanted = {each["container_id"][:32] for each in world.stored.endpoints}
-    if spaces != wanted:
-        yield f"links of network namespaces differ: {spaces ^ wanted}"
+    if missing := {each["container_id"][:32] for each in world.stored.endpoints} - spaces:
+        yield f"containers without a link to their network namespace: {missing}"
+    if left := spaces - {each[:32] for each in world.running}:
+        yield f"links to network namespaces of what does not run: {left}"
     if left := _names(data / "tmp"):
         yield f"left in the temporary folder: {left}"
 

@@ -80,8 +80,22 @@ def _stand_in(kind: type[ModuleType], name: str) -> ModuleType | None:
     return module
 
 
+def _without_extensions() -> None:
+    """msgspec prefers ``typing_extensions`` (0.5 MB), which has nothing for it that the ``typing``
+    of Python 3.11 has not; it does without where that cannot be imported."""
+    if "msgspec" in sys.modules or "typing_extensions" in sys.modules:
+        return
+    hidden: dict[str, Any] = sys.modules
+    hidden["typing_extensions"] = None
+    try:
+        importlib.import_module("msgspec")
+    finally:
+        del hidden["typing_extensions"]
+
+
 def postpone() -> None:
-    """Call before the first import of aiohttp; does nothing when it is loaded already."""
+    """Call before the first import of msgspec and aiohttp; what is loaded already stays."""
+    _without_extensions()
     if "aiohttp" in sys.modules:
         return
     package = _stand_in(_Package, "aiohttp")

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from wherry.daemon import lean
-from wherry.daemon.config import parse
 from wherry.errors import WherryError
 
 
@@ -30,6 +29,9 @@ def _watched_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 def serve(arguments: Sequence[str]) -> int:
     """Run until told to end. A failing start is one line on standard error and exit code 1."""
+    lean.postpone()
+    from wherry.daemon.config import parse
+
     try:
         config = parse(arguments)
         logging.basicConfig(
@@ -39,7 +41,6 @@ def serve(arguments: Sequence[str]) -> int:
         )
         for note in config.notes:
             logging.getLogger("wherryd").warning("%s", note)
-        lean.postpone()
         from wherry.daemon.process import run
         from wherry.daemon.root import build
 

@@ -160,7 +160,12 @@ def write_oom(exit_dir: Path) -> None:
 
 
 def clear(bundle: Path, state_root: Path, container_id: str) -> None:
-    """Remove our files and the empty directories; never descends into a mount."""
+    """Remove our files and the empty directories; never descends into a mount.
+
+    The bundle goes last: as long as it is there, the next start of the daemon comes here again.
+    """
+    with suppress(OSError):
+        (state_root.parent / _BUNDLES / container_id).unlink()
     for name in (*monitor.PLUMBING, monitor.NOTE + ".new"):
         with suppress(OSError):
             (bundle / name).unlink()
@@ -174,8 +179,6 @@ def clear(bundle: Path, state_root: Path, container_id: str) -> None:
         (bundle / "exec").rmdir()
     with suppress(OSError):
         bundle.rmdir()
-    with suppress(OSError):
-        (state_root.parent / _BUNDLES / container_id).unlink()
 
 
 def clear_exec(run_dir: Path) -> None:

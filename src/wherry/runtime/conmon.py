@@ -345,7 +345,10 @@ class ConmonRuntime:
         if note is None or note.pid == 0:
             await self._end_half_created(note, bundle)
         path = self._runtime_of(bundle, runtime)
-        quick = crun.is_crun(path) and note is not None and crun.sweep(self._tools.state_root, note)
+        quick = False
+        if crun.is_crun(path) and note is not None:
+            # In threads: the kernel and the disk take their time for what is removed.
+            quick = await asyncio.to_thread(crun.sweep, self._tools.state_root, note)
         if not quick and (self._tools.state_root / container_id).exists():
             done = await self._call(path, "delete", "--force", container_id)
             if done.code != 0 and (self._tools.state_root / container_id).exists():
@@ -358,7 +361,7 @@ class ConmonRuntime:
                 await cgroups.kill_all(note.cgroup)
                 cgroups.remove(note.cgroup)
         self._checks.forget(bundle)
-        files.clear(bundle, self._tools.state_root, container_id)
+        await asyncio.to_thread(files.clear, bundle, self._tools.state_root, container_id)
 
     async def _end_half_created(self, note: monitor.Note | None, bundle: Path) -> None:
         """The daemon died while the monitor was being started or was creating.
