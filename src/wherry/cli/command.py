@@ -123,6 +123,8 @@ class Command:
             raise UsageError(f"'{path}' accepts no arguments")
         if least == most:
             raise UsageError(f"'{path}' requires {_arguments(least)}")
+        if least and most is not None:
+            raise UsageError(f"'{path}' requires at least {least} and at most {_arguments(most)}")
         if len(args) < least:
             raise UsageError(f"'{path}' requires at least {_arguments(least)}")
         raise UsageError(f"'{path}' requires at most {_arguments(most or 0)}")

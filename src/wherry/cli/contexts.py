@@ -342,9 +342,7 @@ def _pairs(word: str) -> list[tuple[str, str]]:
 
 _DESCRIPTION = text("description", "Description of the context")
 _DOCKER = many("docker", "set the docker endpoint", parse=_pairs, shown="stringToString")
-_LONG = """{0}
-
-Docker endpoint config:
+_LONG = """Docker endpoint config:
 
 NAME                DESCRIPTION
 from                Copy named context's Docker endpoint configuration
@@ -359,14 +357,14 @@ CREATE = Command(
     "[OPTIONS] CONTEXT",
     [_DESCRIPTION, _DOCKER, text("from", "create context from a named context")],
     (1, 1),
-    long=_LONG.format("Create a context"),
+    long=_LONG,
 )
 UPDATE = Command(
     update,
     "[OPTIONS] CONTEXT",
     [_DESCRIPTION, _DOCKER],
     (1, 1),
-    long=_LONG.format("Update a context"),
+    long=_LONG,
     complete="contexts",
 )
 LS = Command(

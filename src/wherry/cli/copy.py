@@ -296,13 +296,5 @@ CP = Command(
         ),
     ],
     (2, None),
-    long="Copy files/folders between a container and the local filesystem\n\n"
-    "Use '-' as the source to read a tar archive from stdin\n"
-    "and extract it to a directory destination in a container.\n"
-    "Use '-' as the destination to stream a tar archive of a\n"
-    "container source to stdout.\n\n"
-    "Several sources need a directory as their destination. Wildcards (*, ?, [a-z])\n"
-    "in a path of a container are matched in the container: quote them. A source\n"
-    "and a destination in containers copy from one into the other.",
     complete="containers",
 )

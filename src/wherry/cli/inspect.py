@@ -41,16 +41,27 @@ def _kinds() -> str:
 
 
 def inspect_names(
-    ctx: Context, options: Options, names: Sequence[str], kinds: Sequence[str]
+    ctx: Context,
+    options: Options,
+    names: Sequence[str],
+    kinds: Sequence[str],
+    *,
+    platform: str = "",
 ) -> int:
     """Print what is found as an array (or each through ``--format``); missing names are errors
     at the end and exit code 1."""
-    size = options.on("size") if "container" in kinds else False
+    queries: dict[str, dict[str, Any]] = {}
+    if "container" in kinds:
+        queries["container"] = {"size": options.on("size")}
+    if platform:
+        from wherry.cli.transfer import platform_json
+
+        queries["image"] = {"platform": platform_json(platform)}
     found: list[Any] = []
     problems: list[str] = []
     for name in names:
         try:
-            found.append(_one(ctx, name, kinds, size))
+            found.append(_one(ctx, name, kinds, queries))
         except ClientError as error:
             problems.append(error.message)
     format = options.text("format")
@@ -81,9 +92,10 @@ def _templated(ctx: Context, found: list[Any], template: str) -> None:
         ctx.say("")
 
 
-def _one(ctx: Context, name: str, kinds: Sequence[str], size: bool) -> Any:
+def _one(ctx: Context, name: str, kinds: Sequence[str], queries: dict[str, dict[str, Any]]) -> Any:
+    """``queries``: further parameters of some kinds."""
     for kind in kinds:
-        query = {"size": size} if kind == "container" else {}
+        query = queries.get(kind, {})
         try:
             return ctx.client.get(PATHS[kind].format(name), **query)
         except ApiError as error:
@@ -97,7 +109,8 @@ def inspector(kind: str) -> Run:
     """The ``run`` function of ``wherry <kind> inspect``."""
 
     def run(ctx: Context, options: Options, args: list[str]) -> int:
-        return inspect_names(ctx, options, args, [kind])
+        platform = options.text("platform") if kind == "image" else ""
+        return inspect_names(ctx, options, args, [kind], platform=platform)
 
     return run
 
@@ -121,5 +134,17 @@ CONTAINER_INSPECT = Command(
     complete="containers",
 )
 IMAGE_INSPECT = Command(
-    inspector("image"), "[OPTIONS] IMAGE [IMAGE...]", [FORMAT], (1, None), complete="images"
+    inspector("image"),
+    "[OPTIONS] IMAGE [IMAGE...]",
+    [
+        FORMAT,
+        text(
+            "platform",
+            "Inspect a specific platform of the multi-platform image. If the image or the server "
+            "is not multi-platform capable, the command will error out if the platform does not "
+            'match. Formatted as "os[/arch[/variant]]" (e.g., "linux/amd64")',
+        ),
+    ],
+    (1, None),
+    complete="images",
 )

@@ -172,7 +172,7 @@ def _usage(error: UsageError, usage: str, path: str) -> int:
     message = error.message
     if not isinstance(error, FlagError):
         message = f"{PROGRAM}: {message}"
-    hint = "See" if "at least" in message else "Run"
+    hint = "See" if "at least" in message and "at most" not in message else "Run"
     print(
         f"{message}\n\nUsage:  {usage}\n\n{hint} '{path} --help' for more information",
         file=sys.stderr,

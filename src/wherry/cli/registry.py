@@ -203,6 +203,15 @@ def load(entry: Entry) -> Command:
     return command
 
 
+def canonical(entry: Entry) -> str:
+    """The first name of a command: ``container run``, ``version``."""
+    for group, (_, table) in GROUPS.items():
+        for name, found in table.items():
+            if found is entry:
+                return f"{group} {name}"
+    return next(name for name, found in OWN.items() if found is entry)
+
+
 def other_names(entry: Entry) -> list[str]:
     """All ways to write a command, for its help."""
     names = []

@@ -105,7 +105,6 @@ SNAPSHOT = Command(
         switch("remove", "Remove the snapshot"),
     ],
     (1, 2),
-    long="Keep the present content of a volume under a name; without a name, list its snapshots.",
     complete="volumes",
 )
 RESTORE = Command(restore, "VOLUME SNAPSHOT", (), (2, 2), complete="volumes")

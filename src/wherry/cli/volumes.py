@@ -171,7 +171,6 @@ RM = Command(
     "[OPTIONS] VOLUME [VOLUME...]",
     [switch("force", "Force the removal of one or more volumes", short="f")],
     (1, None),
-    long="Remove one or more volumes. You cannot remove a volume that is in use by a container.",
     complete="volumes",
 )
 UPDATE = Command(
