@@ -11,8 +11,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from tests.support.clients import Cli, Program, programs
 from tests.support.engine import Engine
+
+# Always the same examples, and no opinion about how fast this machine is.
+settings.register_profile(
+    "steady",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("steady")
 
 # Daemons and commands under test start as installed ones do: with their compiled files.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
