@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from wherry.containers import logoptions
+from wherry.containers import bounds, logoptions
 from wherry.containers.facts import HostFacts
 from wherry.errors import Invalid, NotImplementedYet
 from wherry.wire.container import (
@@ -22,6 +22,7 @@ from wherry.wire.container import (
 )
 
 MINIMUM_MEMORY = 6 << 20
+MOST_MEMORY = (1 << 63) - 1
 POLICIES = ("", "no", "always", "on-failure", "unless-stopped")
 
 MASKED_PATHS = [
@@ -51,7 +52,7 @@ def fill(host: HostConfig, facts: HostFacts) -> HostConfig:
     """Defaults that do not depend on the container: what inspect then shows."""
     memory, swap = host.memory or 0, host.memory_swap or 0
     if memory > 0 and swap == 0:
-        swap = memory * 2
+        swap = min(memory * 2, MOST_MEMORY)
     policy = host.restart_policy or RestartPolicy()
     log = host.log_config or LogConfig()
     driver, log_options = log.type or facts.log_driver, log.config or {}
@@ -120,6 +121,7 @@ def check_policy(host: HostConfig) -> None:
 
 def check_resources(host: HostConfig, facts: HostFacts) -> list[str]:
     """Limits in themselves. Returns warnings; raises ``Invalid`` naming the value."""
+    bounds.check(host)
     warnings: list[str] = []
     memory, swap = host.memory or 0, host.memory_swap or 0
     if memory < 0 or 0 < memory < MINIMUM_MEMORY:

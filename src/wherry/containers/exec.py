@@ -76,6 +76,11 @@ class Execs:
         if not request.cmd:
             raise Invalid("No exec command specified")
         detach.parse(request.detach_keys)
+        if request.working_dir and not request.working_dir.startswith("/"):
+            raise Invalid(
+                f"the working directory '{request.working_dir}' is invalid, it needs to be an "
+                "absolute path"
+            )
         for each in request.env:
             if not each or each.startswith("="):
                 raise Invalid(f"invalid environment variable: {each}")

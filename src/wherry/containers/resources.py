@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from wherry.containers.defaults import MOST_MEMORY
 from wherry.errors import Invalid
 from wherry.wire.container import HostConfig
 
@@ -53,7 +54,7 @@ def merge_resources(old: HostConfig, asked: HostConfig) -> HostConfig:
             "memoryswap at the same time"
         )
     if memory and swap is None and not old_swap:
-        changes["memory_swap"] = memory * 2
+        changes["memory_swap"] = min(memory * 2, MOST_MEMORY)
     merged: HostConfig = msgspec.structs.replace(old, **changes)
     return merged
 

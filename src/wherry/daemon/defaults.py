@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wherry.containers import logoptions
+from wherry.containers import bounds, logoptions
 from wherry.containers.shipping.options import check_present
 from wherry.daemon.config import Config
 from wherry.errors import Invalid, WherryError
@@ -45,13 +45,21 @@ def container_defaults(config: Config) -> ContainerDefaults:
             for name, value in sorted((settings.get("default_ulimits") or {}).items())
         ),
         init=config.flag("init"),
-        cgroup_parent=config.text("cgroup_parent"),
+        cgroup_parent=_cgroup_parent(config.text("cgroup_parent")),
         shm_size=_size(config.text("default_shm_size")),
         ipc_mode=_word(config, "default_ipc_mode", ("private", "shareable")) or "private",
         cgroupns_mode=_word(config, "default_cgroupns_mode", ("private", "host")),
         no_new_privileges=config.flag("no_new_privileges"),
         seccomp_profile=_profile(config.text("seccomp_profile")),
     )
+
+
+def _cgroup_parent(path: str) -> str:
+    try:
+        bounds.check_cgroup_parent(path)
+    except Invalid as error:
+        raise Invalid(f"cgroup-parent: {error.message}") from error
+    return path
 
 
 def _log(driver: str, options: Mapping[str, Any]) -> LogConfig:

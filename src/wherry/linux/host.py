@@ -51,6 +51,8 @@ class HostFacts:
     """What may be handed on to a container."""
     rlimits: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Our own (soft, hard); -1 is unlimited."""
+    oom_score_adj: int = 0
+    """Our own; below it nothing goes without CAP_SYS_RESOURCE."""
     init_path: str = ""
     """Binary for ``--init``; empty: none installed."""
     boot_time: float = 0.0
@@ -157,6 +159,7 @@ def gather(layout: CgroupLayout | None = None) -> HostFacts:
         selinux=Path("/sys/fs/selinux/enforce").exists(),
         capabilities=bounding_set(),
         rlimits=limits,
+        oom_score_adj=int(_text("/proc/self/oom_score_adj") or 0),
         init_path=find_init(),
         boot_time=time.time() - time.clock_gettime(time.CLOCK_BOOTTIME),
     )

@@ -49,11 +49,15 @@ _NOT_FOUND = (
     re.compile(r"(?:stat|lstat) [`'\"](?P<name>.*?)['\"`]: No such file or directory"),
 )
 _NOT_EXECUTABLE = (
-    re.compile(r"exec: \"(?P<name>.*?)\": (?P<why>permission denied|is a directory)", re.I),
+    re.compile(
+        r"exec: \"(?P<name>.*?)\": (?P<why>permission denied|is a directory|file name too long)",
+        re.I,
+    ),
     re.compile(r"exec (?P<name>\S+?): (?P<why>permission denied|is a directory)", re.I),
     re.compile(
         r"open executable(?: [`'\"](?P<name>.*?)['\"`])?: "
-        r"(?P<why>Permission denied|Operation not permitted|Is a directory)",
+        r"(?P<why>Permission denied|Operation not permitted|Is a directory|Not a directory"
+        r"|File name too long|Too many levels of symbolic links)",
         re.I,
     ),
     re.compile(
@@ -65,7 +69,16 @@ _NOT_EXECUTABLE = (
     re.compile(r"the path [`'\"](?P<name>.*?)['\"`] (?P<why>is not a regular file)", re.I),
 )
 _WORKDIR = (
-    re.compile(r"chdir to (?:cwd )?\(?[`'\"]?(?P<path>[^`'\")]+)[`'\"]?\)?.*?: (?P<why>.+)", re.I),
+    re.compile(
+        r"chdir to cwd \(\"(?P<path>.*?)\"\) set in config\.json failed: "
+        r"(?P<why>permission denied|no such file or directory|not a directory|file name too long)",
+        re.I,
+    ),
+    re.compile(
+        r"chdir [`'\"](?P<path>.*?)[`'\"]: "
+        r"(?P<why>Permission denied|No such file or directory|Not a directory|File name too long)",
+        re.I,
+    ),
 )
 _NOT_RUNNING = re.compile(
     r"(container .* is not running|the container .* is not running|cannot exec in a stopped "
@@ -106,6 +119,14 @@ def classify(raw: str, command: str = "", *, starting: bool = True) -> WherryErr
     text = message_text(raw)
     prefix = _CREATE_PREFIX if starting else "OCI runtime exec failed: exec failed: "
     lead = prefix + (_RUNTIME_PREFIX if starting else "") + _START_PREFIX
+    for pattern in _WORKDIR:
+        match = pattern.search(text)
+        if match:
+            kind = CommandNotFound if "no such" in match["why"].lower() else CommandNotExecutable
+            return kind(
+                f'{lead}chdir to cwd ("{match["path"]}") set in config.json failed: '
+                f"{match['why'].lower()}: unknown"
+            )
     for pattern in _NOT_EXECUTABLE:
         match = pattern.search(text)
         if match:

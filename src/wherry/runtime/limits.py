@@ -51,6 +51,15 @@ def check_ulimits(given: Sequence[Ulimit] | None, facts: HostFacts) -> None:
             )
 
 
+def check_oom_score(adjustment: int | None, facts: HostFacts) -> None:
+    """Raises ``Invalid`` for one that this host does not let us give."""
+    if (adjustment or 0) < min(facts.oom_score_adj, 0) and not facts.may_raise_limits:
+        raise Invalid(
+            f"OomScoreAdj {adjustment} is below the daemon's own, and this host withholds "
+            "CAP_SYS_RESOURCE"
+        )
+
+
 def rlimits(
     asked: Sequence[Ulimit] | None, defaults: Sequence[Ulimit], facts: HostFacts
 ) -> tuple[list[dict[str, Any]], list[str]]:

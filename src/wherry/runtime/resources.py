@@ -33,7 +33,7 @@ def memory(host: HostConfig) -> dict[str, Any]:
     _set(found, "reservation", host.memory_reservation)
     _set(found, "swap", host.memory_swap)
     if host.memory and not host.memory_swap:
-        found["swap"] = host.memory * 2
+        found["swap"] = min(host.memory * 2, (1 << 63) - 1)
     if host.memory_swappiness is not None and host.memory_swappiness >= 0:
         found["swappiness"] = host.memory_swappiness
     if host.oom_kill_disable:
@@ -50,7 +50,8 @@ def cpu(host: HostConfig) -> dict[str, Any]:
         found["period"] = CPU_PERIOD
         found["quota"] = host.nano_cpus * CPU_PERIOD // 1_000_000_000
     _set(found, "period", host.cpu_period)
-    _set(found, "quota", host.cpu_quota)
+    # Without limit (-1) is what a new cgroup has; crun cannot write it.
+    _set(found, "quota", max(host.cpu_quota or 0, 0))
     _set(found, "realtimePeriod", host.cpu_realtime_period)
     _set(found, "realtimeRuntime", host.cpu_realtime_runtime)
     _set(found, "cpus", host.cpuset_cpus)

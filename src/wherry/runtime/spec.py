@@ -116,6 +116,7 @@ def check(config: Config, host: HostConfig, facts: HostFacts, *, network: bool =
     )
     security.parse(host.security_opt, facts)
     limits.check_ulimits(host.ulimits, facts)
+    limits.check_oom_score(host.oom_score_adj, facts)
     limits.check_sysctls(host)
     mounts.tmpfs(host.tmpfs)
     for rule in host.device_cgroup_rules or ():
