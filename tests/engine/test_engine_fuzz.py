@@ -110,7 +110,7 @@ def test_no_request_fails(world: World, route: str) -> None:
     )
     def send(drawn: tuple[str, str, bytes]) -> None:
         status, text = world.send(*drawn)
-        assert status < 500 or status == 501 or DOCKERS in text, (drawn, text)
+        assert status != 500 or DOCKERS in text, (drawn, text)
 
     send()
     assert "Traceback" not in world.engine.log()[logged:]
