@@ -242,9 +242,26 @@ async def test_iptables_false_leaves_iptables_alone(tmp_path: Path) -> None:
     assert iptables() == before
 
 
-def iptables(*words: str) -> list[str]:
+async def test_tables_of_the_old_iptables_are_met_too(tmp_path: Path) -> None:
+    """nftables does not show them. Not every kernel has them."""
+    try:
+        iptables("-P", "FORWARD", "DROP", program="iptables-legacy")
+    except (OSError, subprocess.CalledProcessError):
+        return
+    before = iptables(program="iptables-legacy")
+    daemon = await Daemon(tmp_path, SETTINGS).start()
+    await until(lambda: iptables(program="iptables-legacy")[-1].endswith("-j ACCEPT"))
+    await daemon.close()
+    assert iptables(program="iptables-legacy") == before
+    daemon = await Daemon(tmp_path, dataclasses.replace(SETTINGS, iptables=False)).start()
+    assert any("legacy" in each for each in daemon.networks.warnings())
+    await daemon.close()
+    assert iptables(program="iptables-legacy") == before
+
+
+def iptables(*words: str, program: str = "iptables") -> list[str]:
     """Run iptables; what it prints, by default its rules."""
-    command = ["iptables", *(words or ("-S",))]
+    command = [program, *(words or ("-S",))]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return done.stdout.splitlines()
 

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import logging
 import re
+import shutil
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from wherry.errors import WherryError
 from wherry.linux import nft
@@ -22,7 +23,15 @@ from wherry.linux import nft
 _log = logging.getLogger(__name__)
 _TABLE = re.compile(r"^table (\S+) (\S+) \{", re.MULTILINE)
 _POLICY = re.compile(r"type filter hook forward .*policy drop;")
-_PROGRAMS = {"ip filter": "iptables", "ip6 filter": "ip6tables"}
+_TABLES = {
+    "ip filter": ("iptables", ("iptables-nft", "iptables")),
+    "ip6 filter": ("ip6tables", ("ip6tables-nft", "ip6tables")),
+    "ip filter (legacy)": ("iptables", ("iptables-legacy",)),
+    "ip6 filter (legacy)": ("ip6tables", ("ip6tables-legacy",)),
+}
+"""Table -> the setting that allows changing it, and programs that do (the first there is)."""
+_LEGACY = {"ip filter (legacy)": "ip_tables_names", "ip6 filter (legacy)": "ip6_tables_names"}
+"""Tables that nftables does not show -> the file below /proc/net that names those in use."""
 _COMMENT = "wherry: left to its own table"
 
 
@@ -40,10 +49,10 @@ def dropping(chains: str) -> list[str]:
 class Neighbours:
     """What was appended, and what is in the way. Blocking; called in threads, one at a time."""
 
-    def __init__(self, group: int, programs: Iterable[str] = ("iptables", "ip6tables")) -> None:
-        """``group``: the bridges' interface group; ``programs`` that may be used at all."""
+    def __init__(self, group: int, allowed: Iterable[str] = ("iptables", "ip6tables")) -> None:
+        """``group``: the bridges' interface group; ``allowed``: settings that are on."""
         self._group = group
-        self._allowed = frozenset(programs)
+        self._allowed = frozenset(allowed)
         self._appended: set[str] = set()
         self._looked = False
 
@@ -56,14 +65,14 @@ class Neighbours:
             chains = nft.run("list chains")
         except WherryError as error:
             return [f"WARNING: bridge networks do not work: {error.message}"]
-        tables = dropping(chains)
-        left = [each for each in tables if not self._append(_PROGRAMS.get(each, ""))]
-        there = {f"{each[1]} {each[2]}" for each in _TABLE.finditer(chains)}
-        for table, program in _PROGRAMS.items():
+        there = {f"{each[1]} {each[2]}" for each in _TABLE.finditer(chains)} | _legacy_tables()
+        tables = dropping(chains) + [each for each in _LEGACY if each in there and _drops(each)]
+        left = [each for each in tables if not self._append(each)]
+        for table in _TABLES:
             # An earlier daemon may have left some.
-            ours = program in self._appended or not self._looked
+            ours = table in self._appended or not self._looked
             if table in there and ours and (table not in tables or table in left):
-                self._take_away(program)
+                self._take_away(table)
         self._looked = True
         return [
             f"WARNING: the firewall table {table!r} of this host drops forwarded packets: "
@@ -73,36 +82,58 @@ class Neighbours:
 
     def part(self) -> None:
         """Take our rules away again."""
-        for program in sorted(self._appended):
-            self._take_away(program)
+        for table in sorted(self._appended):
+            self._take_away(table)
 
-    def _append(self, program: str) -> bool:
-        if program not in self._allowed:
+    def _append(self, table: str) -> bool:
+        if table not in _TABLES or _TABLES[table][0] not in self._allowed:
             return False
-        self._appended.add(program)
-        return all(
-            _run(program, "-C", rule) or _run(program, "-A", rule) for rule in _rules(self._group)
-        )
+        self._appended.add(table)
+        return all(_run(table, "-C", rule) or _run(table, "-A", rule) for rule in self._rules())
 
-    def _take_away(self, program: str) -> None:
-        for rule in _rules(self._group):
-            while _run(program, "-C", rule) and _run(program, "-D", rule):
+    def _take_away(self, table: str) -> None:
+        for rule in self._rules():
+            while _run(table, "-C", rule) and _run(table, "-D", rule):
                 pass
-        self._appended.discard(program)
+        self._appended.discard(table)
+
+    def _rules(self) -> list[list[str]]:
+        comment = ["-m", "comment", "--comment", _COMMENT, "-j", "ACCEPT"]
+        return [
+            ["FORWARD", "-m", "devgroup", side, hex(self._group), *comment]
+            for side in ("--src-group", "--dst-group")
+        ]
 
 
-def _rules(group: int) -> Iterator[list[str]]:
-    for side in ("--src-group", "--dst-group"):
-        match = ["-m", "devgroup", side, hex(group)]
-        yield ["FORWARD", *match, "-m", "comment", "--comment", _COMMENT, "-j", "ACCEPT"]
+def _legacy_tables() -> set[str]:
+    found = set()
+    for table, name in _LEGACY.items():
+        try:
+            with open(f"/proc/thread-self/net/{name}") as file:
+                if "filter" in file.read().split():
+                    found.add(table)
+        except OSError:
+            continue
+    return found
 
 
-def _run(program: str, verb: str, rule: list[str]) -> bool:
+def _drops(table: str) -> bool:
+    return "-P FORWARD DROP" in _output(table, ["-S", "FORWARD"])[1].splitlines()
+
+
+def _run(table: str, verb: str, rule: list[str]) -> bool:
+    return _output(table, [verb, *rule])[0]
+
+
+def _output(table: str, words: list[str]) -> tuple[bool, str]:
+    """Whether it went well, and what it says; (False, "") without a program for the table."""
+    program = next((each for each in _TABLES[table][1] if shutil.which(each)), None)
+    if program is None:
+        return False, ""
+    command = [program, "-w", "5", *words]
     try:
-        done = subprocess.run(
-            [program, "-w", "5", verb, *rule], capture_output=True, timeout=10, check=False
-        )
+        done = subprocess.run(command, capture_output=True, timeout=10, check=False, text=True)
     except (OSError, subprocess.TimeoutExpired) as error:
         _log.warning("%s: %s", program, error)
-        return False
-    return done.returncode == 0
+        return False, ""
+    return done.returncode == 0, done.stdout
