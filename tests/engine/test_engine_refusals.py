@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import pytest
-from tests.support import badinput
+from tests.support import badinput, badvolumes
 from tests.support.engine import Engine
 from tests.support.rawhttp import answer, exchange, request
 from tests.support.traces import traces, untouched
@@ -23,16 +23,31 @@ def names(engine: Engine) -> Iterator[Mapping[str, str]]:
     }
     assert engine.post("/containers/paused/pause").status == 204
     found["image"] = engine.inspect("running")["Image"]
+    for name, options in (
+        ("vol", {}),
+        ("lim", {"size": "4m"}),
+        ("mem", {"type": "tmpfs", "device": "tmpfs"}),
+    ):
+        body = {"Name": name, "DriverOpts": options}
+        assert engine.post("/volumes/create", body).status == 201
+    assert engine.post("/wherry/volumes/vol/snapshots?name=first").status == 201
+    (engine.data / "volumes" / "vol" / "_data" / "kept").write_text("kept")
+    engine.run("sleep", "1000", Binds=["used:/used"])
     found["exec"] = engine.post("/containers/running/exec", {"Cmd": ["true"]}).json["Id"]
     yield found
     engine.remove_containers()
+    for each in engine.get("/volumes").json["Volumes"]:
+        assert engine.delete(f"/volumes/{each['Name']}").status == 204
 
 
-@pytest.mark.parametrize("route", badinput.TABLE)
+TABLE = badinput.TABLE | badvolumes.TABLE
+
+
+@pytest.mark.parametrize("route", TABLE)
 def test_refused(engine: Engine, names: Mapping[str, str], route: str) -> None:
     with untouched(engine):
         before = traces(engine)
-        for row in badinput.TABLE[route]:
+        for row in TABLE[route]:
             method, target = row.method or route.partition(" ")[0], row.target(names)
             logged = len(engine.log())
             sent = request(method, target, row.sent(names), row.headers)

@@ -74,12 +74,10 @@ class VolumesHost:
         return points
 
     def mounted(self) -> list[str]:
-        """What is mounted below the root, without the directories that are always mounts."""
-        mounts = self.paths.mounts
-        ours = {str(each.resolve()) for each in (mounts, mounts / ".volumes", self.paths.volumes)}
+        """What is mounted below the root, without the directory that always is."""
         base = str(self.root_folder.resolve())
         mine = [each.target for each in read_mounts() if each.target.startswith(f"{base}/")]
-        return [each for each in mine if each not in ours]
+        return [each for each in mine if each != str(self.paths.mounts.resolve())]
 
     def loop_devices(self) -> list[str]:
         """Files below the root that a loop device holds, deleted ones too."""

@@ -14,7 +14,7 @@ import pytest
 from bench.http import EngineError
 from bench.processes import end_all
 from tests.support.engine import Engine, cgroups_of, eventually, mounts_below
-from tests.support.images import tar_of
+from tests.support.images import BASE, tar_of
 
 pytestmark = pytest.mark.root
 SIZED = {"size": "16m"}
@@ -54,7 +54,11 @@ def test_an_image_is_let_go_at_once(own_engine: Engine) -> None:
     part = {"Type": "volume", "Source": "lim", "Target": "/l", "VolumeOptions": {"Subpath": "d"}}
     engine.run("mkdir", "/l/d", Binds=["lim:/l"])
     eventually(lambda: (engine.data / "volumes" / "lim" / "_data" / "d").is_dir())
-    second = engine.run("sleep", "1000", Mounts=[part])
+    body = {"Image": BASE, "Cmd": ["sleep", "1000"]}
+    host = {"NetworkMode": "none", "Mounts": [part]}
+    made = engine.post("/v1.45/containers/create", {**body, "HostConfig": host})
+    second = made.json["Id"]
+    assert engine.post(f"/containers/{second}/start").status == 204
     engine.run("sleep", "1000", name="other")
     assert len(loop_files(engine)) == 1
     for each in (user, second):

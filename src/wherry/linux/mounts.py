@@ -231,7 +231,7 @@ def make_private_directory(calls: Syscalls, directory: Path) -> bool:
 
 
 def make_shared_directory(calls: Syscalls, directory: Path) -> None:
-    """Bind ``directory`` onto itself and make it shared, once.
+    """Bind ``directory`` onto itself, with what is mounted below, and make it shared, once.
 
     A mount namespace that is copied from ours afterwards (a monitor's) then loses what is
     unmounted here, instead of keeping the file system alive until its own end.
@@ -241,7 +241,7 @@ def make_shared_directory(calls: Syscalls, directory: Path) -> None:
     try:
         mounted = _bound_onto_itself(read_mounts(), target)
         if mounted is None:
-            calls.mount(target, target, None, MS_BIND, None)
+            calls.mount(target, target, None, MS_BIND | MS_REC, None)
         if mounted is None or not mounted.shared:
             calls.mount(None, target, None, MS_SHARED, None)
     except OSError as error:

@@ -152,12 +152,13 @@ class VolumeArchive:
         calls = self._service.drivers.local.calls
         image = aside.with_suffix(".img")
         await sized.make_image(image, row.size_limit)
-        await asyncio.to_thread(sized.mount_file, calls, image, aside, row.name)
-        try:
-            yield image
-            await asyncio.to_thread(files.sync, aside)
-        finally:
-            await asyncio.to_thread(calls.umount, str(aside), MNT_DETACH)
+        with self._service.drivers.local.sharing():
+            await asyncio.to_thread(sized.mount_file, calls, image, aside, row.name)
+            try:
+                yield image
+                await asyncio.to_thread(files.sync, aside)
+            finally:
+                await asyncio.to_thread(calls.umount, str(aside), MNT_DETACH)
 
     async def clone(
         self,
@@ -313,6 +314,7 @@ class VolumeArchive:
                     each.unlink()
             except (OSError, WherryError) as error:
                 _log.warning("what an interrupted change left stays: %s: %s", each, error)
+        local.end_sharing()
 
 
 async def _copy_file(source: Path, target: Path) -> None:

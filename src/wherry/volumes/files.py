@@ -10,7 +10,7 @@ import threading
 from collections.abc import Collection
 from pathlib import Path
 
-from wherry.errors import Exhausted, Internal, WherryError
+from wherry.errors import Exhausted, Internal, Invalid, WherryError
 from wherry.linux.syscalls import Syscalls
 from wherry.linux.tasks import spawn
 from wherry.volumes.treecopy import Stopped, TreeCopy
@@ -78,6 +78,8 @@ async def command(*words: str, what: str, good: Collection[int] = (0,)) -> None:
 def trouble(what: str, error: OSError) -> WherryError:
     """An error of our kinds out of one of the system's."""
     text = f"{what}: {error.strerror or error}"
+    if error.errno == errno.EFBIG:
+        return Invalid(f"{text} (too large for the file system of the data root)")
     return Exhausted(text) if error.errno in (errno.ENOSPC, errno.EDQUOT) else Internal(text)
 
 

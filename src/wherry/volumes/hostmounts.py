@@ -22,6 +22,7 @@ from wherry.linux.mounts import (
     mount_of,
     mount_overlay,
     read_mounts,
+    remove_shared_directory,
 )
 from wherry.linux.syscalls import (
     MNT_DETACH,
@@ -52,10 +53,10 @@ class HostMounts:
         return self._images
 
     def _place(self, container_id: str, number: int, *, directory: bool = True) -> Path:
+        folder = self._root / container_id
         with self._preparing:
             make_shared_directory(self._calls, self._root)
-        folder = self._root / container_id
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         place = folder / str(number)
         if directory:
             place.mkdir(exist_ok=True)
@@ -176,10 +177,13 @@ class HostMounts:
                 place.rmdir() if place.is_dir() else place.unlink()
             except OSError:
                 pass
-        try:
-            folder.rmdir()
-        except OSError:
-            pass
+        with self._preparing:
+            try:
+                folder.rmdir()
+            except OSError:
+                pass
+            if not any(self._root.iterdir()):
+                remove_shared_directory(self._calls, self._root)
 
     async def keep_only(self, running: Collection[str]) -> None:
         """Start-up: drop what belongs to containers that do not run."""
@@ -188,3 +192,5 @@ class HostMounts:
         for folder in list(self._root.iterdir()):
             if folder.name not in running:
                 await self.drop(folder.name)
+        if not any(self._root.iterdir()):
+            remove_shared_directory(self._calls, self._root)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,8 @@ class LocalDriver:
         self._paths = paths
         self.calls = calls
         self.quotas = Quotas(calls)
+        self._mounting = 0
+        """Mounts below the directory of volumes that are being made."""
 
     def folder(self, row: VolumeRow) -> Path:
         return self._paths.volume(row.name)
@@ -169,15 +172,32 @@ class LocalDriver:
         if not self.data(row).is_dir():
             raise Internal(f"the data of volume {row.name} is gone: no directory {path}")
         if row.backing in ("mount", "image") and not self.mounted(row):
-            make_shared_directory(self.calls, self._paths.volumes)
-            if row.backing == "image":
-                image = self.folder(row) / sized.IMAGE
-                await asyncio.to_thread(
-                    sized.mount_file, self.calls, image, self.data(row), row.name
-                )
-            else:
-                await self._mount_device(row)
+            with self.sharing():
+                if row.backing == "image":
+                    image = self.folder(row) / sized.IMAGE
+                    await asyncio.to_thread(
+                        sized.mount_file, self.calls, image, self.data(row), row.name
+                    )
+                else:
+                    await self._mount_device(row)
         return path
+
+    @contextmanager
+    def sharing(self) -> Iterator[None]:
+        """The directory of volumes is a shared mount while something is mounted below."""
+        self._mounting += 1
+        try:
+            make_shared_directory(self.calls, self._paths.volumes)
+            yield
+        finally:
+            self._mounting -= 1
+            self.end_sharing()
+
+    def end_sharing(self) -> None:
+        """Make it a plain directory again, unless something is mounted below. Idempotent."""
+        below = f"{self._paths.volumes.resolve()}/"
+        if not self._mounting and not any(e.target.startswith(below) for e in read_mounts()):
+            remove_shared_directory(self.calls, self._paths.volumes)
 
     def dismantle(self) -> None:
         """The daemon ends and no container runs: nothing stays mounted."""
@@ -225,6 +245,7 @@ class LocalDriver:
                 if error.errno == errno.EINVAL:
                     return
                 raise Conflict(f"cannot unmount volume {row.name}: {error}") from error
+        self.end_sharing()
 
     async def resize(self, row: VolumeRow, size: int) -> None:
         """Change the limit; ``Conflict`` when the data would not fit, ``Invalid`` when this

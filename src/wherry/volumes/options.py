@@ -12,6 +12,8 @@ KNOWN = ("type", "o", "device", "size")
 _NEEDS = {"device": ("type",), "type": ("device",), "o": ("device", "type")}
 MINIMUM_SIZE = 1 << 20
 """Below one MiB no file system fits."""
+MAXIMUM_SIZE = 16 << 40
+"""Above it ext4 holds no file, and so no disk image."""
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_SYNCHRONOUS = 1, 2, 4, 8, 16
 MS_NOATIME, MS_NODIRATIME, MS_BIND, MS_REC = 1024, 2048, 4096, 16384
@@ -57,8 +59,8 @@ def check(options: Mapping[str, str]) -> int:
     size = 0
     if "size" in options:
         size = parse_ram(options["size"])
-        if 0 < size < MINIMUM_SIZE:
-            raise Invalid(f"invalid size: '{options['size']}': the least is 1MiB")
+        if size:
+            check_limit(size, options["size"])
         if size and any(name in options for name in ("type", "o", "device")):
             raise Invalid("option size cannot be enforced on a file system that device names")
     for name, needed in _NEEDS.items():
@@ -69,6 +71,14 @@ def check(options: Mapping[str, str]) -> int:
     if "bind" in options.get("o", "").split(",") and not device.startswith("/"):
         raise Invalid(f"invalid device for a bind: '{device}' must be absolute")
     return size
+
+
+def check_limit(size: int, given: str) -> None:
+    """``Invalid`` for a limit (bytes) that no file system can have; ``given``: the user's word."""
+    if size < MINIMUM_SIZE:
+        raise Invalid(f"invalid size: '{given}': the least is 1MiB")
+    if size > MAXIMUM_SIZE:
+        raise Invalid(f"invalid size: '{given}' is too large: the most is 16TiB")
 
 
 def mount_call(options: Mapping[str, str]) -> MountCall | None:

@@ -29,6 +29,7 @@ from wherry.store.volumes import (
     VolumeTable,
 )
 from wherry.volumes import files, filling
+from wherry.volumes import options as local_options
 from wherry.volumes.locks import KeyedLocks
 from wherry.volumes.ports import LOCAL, Driver, Events
 from wherry.volumes.registry import Drivers
@@ -356,6 +357,10 @@ class VolumeService:
         remove_labels: Sequence[str] = (),
     ) -> dict[str, Any]:
         """Beyond Docker: another size limit (bytes), labels set and removed."""
+        if size is None and not labels and not remove_labels:
+            raise Invalid(f"nothing to update of volume {name}: give a size or labels")
+        if size is not None:
+            local_options.check_limit(size, str(size))
         async with self.lock(name):
             row = self.get(name)
             if size is not None:

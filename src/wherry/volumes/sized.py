@@ -13,7 +13,7 @@ import shutil
 import struct
 from pathlib import Path
 
-from wherry.errors import Conflict, Exhausted, Internal, NotImplementedYet, WherryError
+from wherry.errors import Conflict, Internal, NotImplementedYet, WherryError
 from wherry.linux import loop
 from wherry.linux.syscalls import MS_NODEV, MS_NOSUID, Syscalls
 from wherry.volumes import files
@@ -58,7 +58,7 @@ async def make_image(image: Path, size: int) -> None:
             with partial.open("wb") as file:
                 file.truncate(rounded(size))
         except OSError as error:
-            raise Exhausted(f"cannot make a disk image of {size} bytes: {error}") from error
+            raise files.trouble(f"cannot make a disk image of {size} bytes", error) from error
         await files.command(
             maker,
             "-q",
