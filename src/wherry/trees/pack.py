@@ -98,12 +98,11 @@ class Packer:
         if found.st_dev in self._closed and found.st_dev != self._device:
             return
         with os.scandir(descriptor) as entries:
-            inside = sorted(
-                (os.fsencode(each.name), each.is_file(follow_symlinks=False)) for each in entries
-            )
-        for last, regular in inside:
+            inside = sorted(entries, key=_name)
+        for entry in inside:
+            last = os.fsencode(entry.name)
             try:
-                self._child(descriptor, last, prefix + last, regular)
+                self._child(descriptor, last, prefix + last, entry.is_file(follow_symlinks=False))
             except FileNotFoundError:
                 continue  # removed meanwhile
             except ConnectionError:
@@ -150,11 +149,19 @@ class Packer:
         return True
 
     def _file(self, descriptor: int, found: os.stat_result, name: bytes) -> None:
-        if self._linked(found, name):
+        if found.st_nlink > 1 and self._linked(found, name):
             return
         size = found.st_size
-        own = _own(found, _xattrs(descriptor))
-        self._put(tarwrite.member(name, tarfmt.REGULAR, own, size=size))
+        xattrs = _xattrs(descriptor)
+        head = b""
+        if not xattrs:
+            seconds = found.st_mtime_ns // _SECOND
+            head = tarwrite.plain_file(
+                name, found.st_mode, found.st_uid, found.st_gid, size, seconds
+            )
+        if not head:
+            head = tarwrite.member(name, tarfmt.REGULAR, _own(found, xattrs), size=size)
+        self._put(head)
         if size >= _LARGE:
             self._flush()
             self._outlet.file(descriptor, size)
@@ -187,6 +194,10 @@ class Packer:
             sort = tarfmt.CHAR if kind == stat.S_IFCHR else tarfmt.BLOCKDEV
             device = (os.major(found.st_rdev), os.minor(found.st_rdev))
             self._put(tarwrite.member(name, sort, own, device=device))
+
+
+def _name(entry: os.DirEntry[str]) -> str:
+    return entry.name
 
 
 def _own(found: os.stat_result, xattrs: dict[bytes, bytes]) -> Attributes:

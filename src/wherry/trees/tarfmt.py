@@ -16,6 +16,9 @@ from wherry.errors import Invalid
 
 BLOCK = 512
 _HEADER = struct.Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s155s12x")
+_NUMBERS = struct.Struct("100x7sB7sB7sB11sB11sB")
+_END_BITS = 0xFF & ~0x20
+"""What the byte after a number may not have: it is a space or NUL."""
 _EXTENSION_LIMIT = 1 << 20
 """Largest PAX or long-name record accepted (Go's reader has the same limit)."""
 _ZERO = bytes(BLOCK)
@@ -118,8 +121,8 @@ def checksum_right(block: bytes) -> bool:
     """
     field = block[148:156]
     try:
-        want = number(field)
-    except Invalid:
+        want = int(field[:6], 8) if field[6:] == b"\0 " else number(field)
+    except (Invalid, ValueError):
         return False
     sum_of_others = want - 256 + sum(field)
     if (1 + sum_of_others) % 65521 == zlib.adler32(block) & 0xFFFF:
@@ -216,11 +219,13 @@ def read_entry(block: bytes, position: int) -> Entry:
         directory = kind == b"\0" and entry.name.endswith(b"/")
         kind = DIRECTORY if directory else REGULAR
     entry.kind = kind
-    entry.mode = number(mode) & 0o7777
-    entry.uid = number(uid)
-    entry.gid = number(gid)
-    entry.mtime = number(mtime) * 1_000_000_000
-    entry.size = entry.stored = number(size)
+    try:
+        entry.mode, entry.uid, entry.gid, entry.size, seconds = _plain_numbers(block)
+    except ValueError:
+        entry.mode, entry.uid, entry.gid = number(mode) & 0o7777, number(uid), number(gid)
+        entry.size, seconds = number(size), number(mtime)
+    entry.mtime = seconds * 1_000_000_000
+    entry.stored = entry.size
     entry.data = position + BLOCK
     entry.link = cut(link)
     if kind in (CHAR, BLOCKDEV):
@@ -230,6 +235,17 @@ def read_entry(block: bytes, position: int) -> Entry:
     entry.xattrs = None
     entry.sparse = None
     return entry
+
+
+def _plain_numbers(block: bytes) -> tuple[int, int, int, int, int]:
+    """mode, uid, gid, size and mtime as nearly every archive has them: octal digits and an end.
+
+    ``ValueError``: this one has them in another way.
+    """
+    mode, end, uid, end1, gid, end2, size, end3, mtime, end4 = _NUMBERS.unpack_from(block)
+    if (end | end1 | end2 | end3 | end4) & _END_BITS:
+        raise ValueError
+    return int(mode, 8) & 0o7777, int(uid, 8), int(gid, 8), int(size, 8), int(mtime, 8)
 
 
 def _check(entry: Entry) -> None:

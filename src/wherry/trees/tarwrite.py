@@ -12,6 +12,9 @@ from wherry.trees import tarfmt
 _OCTAL_8 = 0o7777777
 _OCTAL_12 = 0o77777777777
 _MAGIC = b"ustar\00000"
+_PLAIN = b"%%b%%07o\0%%07o\0%%07o\0%%011o\0%%011o\0        0%b" % (
+    bytes(100) + _MAGIC + bytes(tarfmt.BLOCK - 265)
+)
 _TAIL = _MAGIC + bytes(tarfmt.BLOCK - 265)
 
 
@@ -120,6 +123,16 @@ def member(
         link[:100],
         device,
     )
+
+
+def plain_file(name: bytes, mode: int, uid: int, gid: int, size: int, seconds: int) -> bytes:
+    """The header of a regular file that needs no records; b"" for one that does."""
+    if len(name) > 100 or not name.isascii() or uid > _OCTAL_8 or gid > _OCTAL_8:
+        return b""
+    if size > _OCTAL_12 or not 0 <= seconds <= _OCTAL_12:
+        return b""
+    block = _PLAIN % (name.ljust(100, b"\0"), mode & 0o7777, uid, gid, size, seconds)
+    return b"%b%06o\0 %b" % (block[:148], (zlib.adler32(block) & 0xFFFF) - 1, block[156:])
 
 
 def padding(size: int) -> bytes:
