@@ -20,8 +20,6 @@ def check(host: HostConfig) -> None:
     """Raises ``Invalid`` naming the field."""
     if (host.memory_swap or 0) < -1:
         raise Invalid(f"invalid MemorySwap {host.memory_swap}: -1 is without limit")
-    if (host.pids_limit or 0) > MOST_PROCESSES:
-        raise Invalid(f"invalid PidsLimit {host.pids_limit}: at most {MOST_PROCESSES}")
     quota = host.cpu_quota or 0
     if quota < -1 or quota > LONGEST_QUOTA:
         raise Invalid(f"invalid CpuQuota {quota}: at most {LONGEST_QUOTA}, -1 is without limit")
@@ -42,6 +40,12 @@ def check(host: HostConfig) -> None:
         if not path.startswith("/") or not _parts_fit(path):
             raise Invalid(f"invalid masked or read-only path {path}: it is not absolute")
     check_cgroup_parent(host.cgroup_parent or "")
+
+
+def check_processes(limit: int | None) -> None:
+    """At create; an update of what runs has the kernel's own answer."""
+    if (limit or 0) > MOST_PROCESSES:
+        raise Invalid(f"invalid PidsLimit {limit}: at most {MOST_PROCESSES}")
 
 
 def check_cgroup_parent(path: str) -> None:

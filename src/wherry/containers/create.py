@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from wherry.containers import defaults, hostfiles, merge, names
+from wherry.containers import bounds, defaults, hostfiles, merge, names
 from wherry.containers.book import Book
 from wherry.containers.facts import HostFacts
 from wherry.containers.links import Links
@@ -94,6 +94,7 @@ class Creator:
         defaults.check_policy(host)
         defaults.check_modes(host, config, sorted(facts.runtimes))
         check_present(host.log_config.type if host.log_config else "")
+        bounds.check_processes(host.pids_limit)
         warnings = defaults.check_resources(host, facts)
         hostfiles.parse_extra_hosts(host.extra_hosts or (), facts.host_gateway)
         hostfiles.check_dns(host.dns or ())
