@@ -207,18 +207,15 @@ class Snapshot:
         return None
 
     def batches(self, selection: Selection) -> Iterator[list[Entry]]:
-        """The selected entries, oldest first. With ``tail`` only the end of the log is read."""
-        if selection.tail is not None:
-            yield self._last(selection, selection.tail)
-            return
+        """The selected entries, oldest first, whatever ``tail`` says."""
         for source, end in zip(self._sources, self._ends, strict=True):
             for block in forward(source.file, 0, end):
                 yield selection.filter(parse_lines(block))
 
-    def _last(self, selection: Selection, count: int) -> list[Entry]:
-        """The last ``count`` lines; the pieces of a long line count as one."""
+    def last(self, selection: Selection) -> list[Entry]:
+        """The last ``tail`` lines, read from the end; the pieces of a long line count as one."""
         taken: list[Entry] = []
-        lines = 0
+        count, lines = selection.tail or 0, 0
         if count <= 0:
             return taken
         for source, end in zip(reversed(self._sources), reversed(self._ends), strict=True):
@@ -267,6 +264,9 @@ def read(log: Path, selection: Selection) -> Iterator[Entry]:
     """The selected entries, oldest first."""
     snapshot = Snapshot(log)
     try:
+        if selection.tail is not None:
+            yield from snapshot.last(selection)
+            return
         for batch in snapshot.batches(selection):
             yield from batch
     finally:
@@ -285,8 +285,12 @@ async def in_thread(work: Callable[[], T]) -> T:
 
 async def history(snapshot: Snapshot, selection: Selection) -> AsyncGenerator[list[Entry], None]:
     """The batches of a snapshot, read in threads; closes it."""
-    batches = snapshot.batches(selection)
     try:
+        if selection.tail is not None:
+            if last := await in_thread(lambda: snapshot.last(selection)):
+                yield last
+            return
+        batches = snapshot.batches(selection)
         while (batch := await in_thread(lambda: next(batches, None))) is not None:
             if batch:
                 yield batch
