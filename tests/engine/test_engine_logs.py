@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
+import subprocess
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 
 import pytest
-from tests.engine.container_host import ContainerHost, container_host
+from tests.engine.container_host import ContainerHost, container_host, read_until
 
 from wherry.containers.service import AttachOptions, LogOptions
 from wherry.linux.tasks import spawn
@@ -155,3 +157,58 @@ async def test_a_client_that_stops_reading_a_log_holds_nothing(host: ContainerHo
         await anext(batches)
     held = [os.readlink(each) for each in Path("/proc/self/fd").iterdir() if each.is_symlink()]
     assert not [each for each in held if each.startswith(f"{log.parent}/log")]
+
+
+BATCH = """
+while read word; do
+    i=0
+    while [ $i -lt 100 ]; do
+        echo $word $i xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx
+        i=$((i+1))
+    done
+    echo $word end
+done
+"""
+
+
+async def test_a_line_that_a_full_disk_cut_short_stays_alone(host: ContainerHost) -> None:
+    small_file_system(host.paths.containers)
+    container = await host.make("sh", "-c", BATCH, open_stdin=True)
+    await host.engine.start(container)
+    session = await host.engine.attach(
+        container, AttachOptions(stream=True, stdin=True, stdout=True)
+    )
+
+    async def say(word: str) -> None:
+        await session.write(f"{word}\n".encode())
+        await read_until(session, f"{word} end\n")
+
+    filler = host.paths.containers / "filler"
+    async with asyncio.timeout(LIMIT):
+        await say("a")
+        fill(filler, spare=1)
+        await say("b")
+        filler.unlink()
+        await say("c")
+        await session.close()
+    lines = (await host.log(container)).splitlines()
+    assert [line for line in lines if not re.fullmatch(r"[abc]( end|( \d*( x*)?)?)", line)] == []
+    whole = [line for line in lines if line.endswith("x" * 49)]
+    assert [line.split()[1] for line in whole if line[0] == "a"] == [str(n) for n in range(100)]
+    assert [line.split()[1] for line in whole if line[0] == "c"] == [str(n) for n in range(100)]
+    assert len([line for line in whole if line[0] == "b"]) < 100
+
+
+def small_file_system(folder: Path) -> None:
+    """Half a megabyte; the host's end unmounts it."""
+    folder.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", folder], check=True)
+
+
+def fill(filler: Path, *, spare: int) -> None:
+    """Take all pages of a file system but some."""
+    with filler.open("wb", buffering=0) as file, suppress(OSError):
+        while file.write(bytes(4096)):
+            pass
+    with filler.open("r+b") as file:
+        file.truncate(filler.stat().st_size - spare * 4096)
