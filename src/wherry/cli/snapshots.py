@@ -17,21 +17,23 @@ _KINDS = {0: "C", 1: "A", 2: "D"}
 
 
 def commit(ctx: Context, options: Options, args: list[str]) -> None:
+    from wherry.cli.meter import Waiting, terminal
     from wherry.cli.transfer import split_tag
 
     repository, tag = split_tag(args[1]) if len(args) > 1 else ("", "")
     pause = options.on("pause") and not options.on("no-pause")
-    reply = ctx.client.post(
-        "/commit",
-        container=args[0],
-        repo=repository,
-        tag=tag,
-        comment=options.text("message"),
-        author=options.text("author"),
-        changes=options.many("change"),
-        # False is left out of a query, and the default is to pause.
-        pause="1" if pause else "0",
-    )
+    with Waiting(f"Committing {args[0]}", terminal()):
+        reply = ctx.client.post(
+            "/commit",
+            container=args[0],
+            repo=repository,
+            tag=tag,
+            comment=options.text("message"),
+            author=options.text("author"),
+            changes=options.many("change"),
+            # False is left out of a query, and the default is to pause.
+            pause="1" if pause else "0",
+        )
     ctx.say(reply["Id"])
 
 

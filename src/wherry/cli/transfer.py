@@ -147,7 +147,10 @@ def load(ctx: Context, options: Options, args: list[str]) -> None:
             "POST",
             "/images/load",
             {"quiet": quiet, "platform": platform_json(options.text("platform"))},
-            pieces(source),
+            pieces(
+                source,
+                "" if options.on("quiet") else f"Sending {os.path.basename(name)}" if name else "",
+            ),
             {"Content-Type": "application/x-tar"},
         )
         show_progress(ctx, response, ctx.out)
@@ -175,12 +178,16 @@ def save_to(ctx: Context, response: Response, target: str) -> None:
             out.write(piece)
         out.flush()
         return
+    from wherry.cli.meter import Meter, terminal
+
     regular = not os.path.exists(target) or os.path.isfile(target)
     part = f"{target}.{os.getpid()}.part" if regular else target
     try:
         # An image may hold secrets: a new file is for its owner alone, as Docker's is.
         with open(part, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
-            for piece in response.chunks():
+            for piece in Meter(f"Writing {os.path.basename(target)}", out=terminal()).through(
+                response.chunks()
+            ):
                 file.write(piece)
         if regular:
             os.replace(part, target)
@@ -224,7 +231,7 @@ def import_(ctx: Context, options: Options, args: list[str]) -> None:
             "POST",
             "/images/create",
             {"fromSrc": "-", **query},
-            pieces(file),
+            pieces(file, "" if source == "-" else f"Sending {os.path.basename(source)}"),
             {"Content-Type": "text/plain"},
         )
         show_progress(ctx, response, ctx.out)
@@ -249,9 +256,14 @@ def open_input(ctx: Context, name: str) -> BinaryIO:
         raise CliError(f"open {name}: {(error.strerror or str(error)).lower()}") from None
 
 
-def pieces(source: BinaryIO) -> Iterator[bytes]:
-    while piece := source.read(_CHUNK):
-        yield piece
+def pieces(source: BinaryIO, what: str = "") -> Iterator[bytes]:
+    """A file as it is sent; ``what`` names it beside a bar on a terminal."""
+    whole = iter(lambda: source.read(_CHUNK), b"")
+    if not what:
+        return whole
+    from wherry.cli.meter import Meter, size_of, terminal
+
+    return Meter(what, size_of(source), terminal()).through(whole)
 
 
 def platform_json(word: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from wherry.cli.command import Command
@@ -43,12 +44,13 @@ def export(ctx: Context, options: Options, args: list[str]) -> None:
 def import_(ctx: Context, options: Options, args: list[str]) -> None:
     from wherry.cli.transfer import open_input, pieces
 
-    with open_input(ctx, args[1] if len(args) > 1 else "-") as file:
+    name = args[1] if len(args) > 1 else "-"
+    with open_input(ctx, name) as file:
         response = ctx.client.send(
             "POST",
             f"{_BASE}/{args[0]}/import",
             {"overwrite": options.on("overwrite") or None},
-            pieces(file),
+            pieces(file, "" if name == "-" else f"Sending {os.path.basename(name)}"),
             {"Content-Type": "application/x-tar"},
         )
         response.read()
