@@ -25,6 +25,7 @@ def live(daemon: FakeDaemon) -> FakeDaemon:
     daemon.on("GET", "/containers/json", containers)
     daemon.on("GET", "/images/json", [{"RepoTags": ["busybox:latest", "app:v1"]}, {"RepoTags": []}])
     daemon.on("GET", "/networks", [{"Name": "net", "Driver": "bridge"}])
+    daemon.on("GET", "/volumes", {"Volumes": [{"Name": "data", "Driver": "local"}]})
     return daemon
 
 
@@ -34,17 +35,45 @@ def live(daemon: FakeDaemon) -> FakeDaemon:
         (["ru"], ["run"]),
         (["container", "sto"], ["stop"]),
         (["-H", "unix:///x", "container", "sto"], ["stop"]),
+        (["-H", "unix:///x", "rm", ""], []),
+        (["-D", "rm", "--", ""], ["old", "web"]),
+        (["-l", "de"], ["debug"]),
+        (["--context", "def"], ["default"]),
+        (["context", "use", ""], ["default"]),
         (["rm", ""], ["old", "web"]),
         (["stop", ""], ["web"]),
-        (["stop", "web", ""], ["web"]),
+        (["stop", "web", ""], []),
+        (["stop", "other", ""], ["web"]),
+        (["logs", "web", ""], []),
+        (["logs", "--tail", "5", ""], ["old", "web"]),
+        (["rename", "web", ""], []),
+        (["exec", "web", ""], []),
+        (["run", "app:v1", ""], []),
+        (["run", "app:v1", "-"], []),
+        (["network", "connect", ""], ["net"]),
+        (["network", "connect", "net", ""], ["old", "web"]),
+        (["commit", "web", ""], ["app:v1", "busybox"]),
+        (["cp", ""], [":files", "old:", "web:"]),
+        (["cp", "web:/x", ""], [":files", "old:", "web:"]),
+        (["import", ""], [":files"]),
+        (["inspect", ""], ["app:v1", "busybox", "data", "net", "old", "web"]),
+        (["inspect", "--type", ""], ["container", "image", "network", "volume"]),
+        (["ps", "-f", "status=p"], ["status=paused"]),
+        (["ps", "--filter", "na"], ["name="]),
+        (["ps", "--filter=na"], ["--filter=name="]),
+        (["image", "prune", "--filter", "unt"], ["until="]),
+        (["run", "--restart", ""], ["always", "no", "on-failure", "unless-stopped"]),
+        (["run", "--restart=al"], ["--restart=always"]),
+        (["run", "--network=n"], ["--network=net"]),
+        (["run", "--rm="], []),
+        (["run", "-v", ""], [":files", "data:"]),
         (["run", "--rm", ""], ["app:v1", "busybox"]),
         (["run", "--network", ""], ["net"]),
-        (["run", "-v", ""], []),
         (["kill", "-s", "US"], ["USR1", "USR2"]),
         (["load", "-i", ""], [":files"]),
         (["ps", "--no-t"], ["--no-trunc"]),
         (["nonsense", ""], []),
-        (["completion", ""], []),
+        (["completion", ""], ["bash", "fish", "zsh"]),
     ],
 )
 def test_words(
@@ -82,21 +111,83 @@ def test_scripts_are_of_their_shell(
     subprocess.run([shell, "-n", str(file)], check=True)
 
 
-def test_bash_completes(live: FakeDaemon, tmp_path: Path) -> None:
-    """The real shell's completion function, called as the shell calls it."""
-    command = tmp_path / "wherry"
+@pytest.fixture
+def installed(tmp_path: Path) -> dict[str, str]:
+    """The environment of a shell that has ``wherry``."""
+    command = tmp_path / "bin" / "wherry"
+    command.parent.mkdir()
     command.write_text(
         f"#!/bin/sh\nexec {sys.executable} -c 'from wherry.cli.main import main; main()' \"$@\"\n"
     )
     command.chmod(0o755)
     source = Path(__file__).resolve().parents[2] / "src"
-    env = os.environ | {
-        "PATH": f"{tmp_path}:{os.environ['PATH']}",
-        "PYTHONPATH": str(source),
-    }
-    script = (
-        'eval "$(wherry completion bash)"; COMP_WORDS=(wherry rm "o"); COMP_CWORD=2; _wherry; '
-        'echo "${COMPREPLY[@]}"'
-    )
-    result = subprocess.run(["bash", "-c", script], env=env, capture_output=True, text=True)
-    assert result.stdout == "old\n", result.stderr
+    path = f"{command.parent}:{os.environ['PATH']}"
+    return os.environ | {"PATH": path, "PYTHONPATH": str(source), "HOME": str(tmp_path)}
+
+
+LINES = [
+    ("wherry rm o", ["old"]),
+    ("wherry rm ", ["old", "web"]),
+    ("wherry run app:v", ["app:v1"]),
+    ("wherry run --network=n", ["--network=net"]),
+    ("wherry cp we", ["web:"]),
+    ("wherry ps -f status=pa", ["status=paused"]),
+    ("wherry netw", ["network"]),
+]
+"""What was typed, and what the word at its end may become."""
+
+# What the shell would insert stands behind what bash holds for the word being typed.
+_BASH_ASK = """
+eval "$(wherry completion bash)"
+COMP_LINE=$1 COMP_POINT=${#1}
+COMP_WORDS=() rest=$1
+pattern='^([^[:space:]=:]+|[=:]+)'
+while [[ -n $rest ]]; do
+    if [[ $rest =~ ^[[:space:]]+ ]]; then
+        rest=${rest:${#BASH_REMATCH}}
+        [[ -z $rest ]] && COMP_WORDS+=("")
+        continue
+    fi
+    [[ $rest =~ $pattern ]]; COMP_WORDS+=("${BASH_REMATCH[1]}"); rest=${rest:${#BASH_REMATCH}}
+done
+COMP_CWORD=$(( ${#COMP_WORDS[@]} - 1 ))
+compopt() { :; }
+_wherry
+last=${COMP_WORDS[COMP_CWORD]}
+[[ $last == [=:] ]] && last=
+whole=${1##* }
+for one in "${COMPREPLY[@]}"; do echo "${whole%"$last"}$one"; done
+"""
+_ZSH_ASK = """
+compdef() { : }
+_files() { : }
+_describe() {
+    local one
+    for one in ${(P)2}; do
+        one=${one//\\\\:/%}
+        print -r -- ${${one%%:*}//\\%/:}
+    done
+}
+eval "$(wherry completion zsh)"
+words=(${(s: :)1}); [[ $1 == *" " ]] && words+=("")
+CURRENT=$#words
+_wherry
+"""
+_FISH_ASK = "wherry completion fish | source; complete -C $argv[1] | cut -f1"
+
+
+@pytest.mark.parametrize(("line", "found"), LINES)
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_complete(
+    live: FakeDaemon, installed: dict[str, str], shell: str, line: str, found: list[str]
+) -> None:
+    """The real shell with our script: fish asks itself, bash and zsh call as they would."""
+    if shutil.which(shell) is None:
+        pytest.skip(f"no {shell} here")
+    command = {
+        "bash": ["bash", "-c", _BASH_ASK, "x", line],
+        "zsh": ["zsh", "-f", "-c", _ZSH_ASK, "x", line],
+        "fish": ["fish", "--no-config", "-c", _FISH_ASK, line],
+    }[shell]
+    done = subprocess.run(command, env=installed, capture_output=True, text=True, timeout=100)
+    assert sorted(set(done.stdout.split())) == found, done.stderr

@@ -41,7 +41,9 @@ CREATE = Command(
     "[OPTIONS] CONTAINER CHECKPOINT",
     [_FOLDER, switch("leave-running", "Leave the container running after checkpoint")],
     (2, 2),
-    complete="running",
+    complete="running none",
 )
 LS = Command(listing, "[OPTIONS] CONTAINER", [_FOLDER], (1, 1), complete="containers")
-RM = Command(remove, "[OPTIONS] CONTAINER CHECKPOINT", [_FOLDER], (2, 2), complete="containers")
+RM = Command(
+    remove, "[OPTIONS] CONTAINER CHECKPOINT", [_FOLDER], (2, 2), complete="containers none"
+)

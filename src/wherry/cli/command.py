@@ -89,7 +89,8 @@ class Command:
 
     ``usage``: what follows the command's name in the usage line (several lines allowed).
     ``args``: least and most number of words, None for no limit. ``complete``: what its words are
-    (``containers``, ``running``, ``stopped``, ``images``, ``files`` ...), for completion.
+    (``containers``, ``running``, ``stopped``, ``images``, ``files`` ...), for completion: one for
+    each place, the last for all that follow.
     ``interspersed=False``: flags end at the first word. ``failure``: exit code of a daemon error.
     """
 

@@ -7,10 +7,13 @@ import os
 from wherry.cli import registry
 from wherry.cli.command import Command
 from wherry.cli.errors import CliError
+from wherry.cli.flags import parse
 from wherry.client.errors import ClientError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from wherry.cli.command import Context
     from wherry.cli.flags import Flag, Options
     from wherry.client.engine import Client
@@ -18,16 +21,20 @@ if TYPE_CHECKING:
 _BASH = """\
 # wherry completion for bash: eval "$(wherry completion bash)"
 _wherry() {
-    local IFS=$'\\n' line
+    local IFS=$'\\n' line typed="${COMP_LINE:0:COMP_POINT}" current="${COMP_WORDS[COMP_CWORD]}"
+    local -a words
     COMPREPLY=()
-    local words=("${COMP_WORDS[@]:1:COMP_CWORD}")
+    # COMP_WORDS is broken at = and :, which are within our words.
+    IFS=$' \\t\\n' read -ra words <<< "$typed"
+    [[ $typed == *[[:space:]] ]] && words+=("")
+    [[ $current == [=:] ]] && current=
+    local done="${words[${#words[@]}-1]%"$current"}"
     while read -r line; do
         [[ $line == :files ]] && { compopt -o default; continue; }
-        COMPREPLY+=("${line%%$'\\t'*}")
-    done < <(wherry __complete -- "${words[@]}" 2>/dev/null)
-    [[ ${#COMPREPLY[@]} == 1 && ${COMPREPLY[0]} == *= ]] && compopt -o nospace
-    declare -F __ltrim_colon_completions >/dev/null && \\
-        __ltrim_colon_completions "${words[${#words[@]}-1]}"
+        line="${line%%$'\\t'*}"
+        COMPREPLY+=("${line#"$done"}")
+    done < <(wherry __complete -- "${words[@]:1}" 2>/dev/null)
+    [[ ${#COMPREPLY[@]} == 1 && ${COMPREPLY[0]} == *[=:] ]] && compopt -o nospace
 }
 complete -F _wherry wherry
 """
@@ -37,12 +44,15 @@ _ZSH = """\
 # wherry completion for zsh: eval "$(wherry completion zsh)"
 _wherry() {
     local line files=0
-    local -a found
+    local -a found open
     while read -r line; do
         [[ $line == :files ]] && { files=1; continue; }
-        found+=("${${line%%$'\\t'*}//:/\\\\:}:${line#*$'\\t'}")
+        local word="${line%%$'\\t'*}"
+        local shown="${word//:/\\\\:}:${line#*$'\\t'}"
+        [[ $word == *[=:] ]] && open+=("$shown") || found+=("$shown")
     done < <(wherry __complete -- "${(@)words[2,$CURRENT]}" 2>/dev/null)
-    _describe wherry found
+    (( $#found )) && _describe wherry found
+    (( $#open )) && _describe wherry open -S ''
     (( files )) && _files
 }
 compdef _wherry wherry
@@ -87,37 +97,94 @@ def candidates(ctx: Context, before: list[str], current: str) -> list[tuple[str,
     """(word, help) for what may follow ``before`` and starts with ``current``."""
     from wherry.cli.main import GLOBAL_FLAGS
 
-    before = _without_global_flags(before, GLOBAL_FLAGS)
-    path, entry = registry.find(before) if before else ([], None)
+    rest, globals_typed, pending = _without_global_flags(before, GLOBAL_FLAGS)
+    ctx = _context_of(globals_typed) or ctx
     found: list[tuple[str, str]]
-    if entry is None:
-        if before and not (path and len(before) == 1):
+    path, entry = registry.find(rest) if rest else ([], None)
+    if pending is not None:
+        found = _values(ctx, *_kind(pending, ""))
+    elif entry is None:
+        if rest and not (path and len(rest) == 1):
             return []
         found = _commands(path)
         if current.startswith("-"):
             found = _flags(GLOBAL_FLAGS)
     else:
-        command = registry.load(entry)
-        last = before[-1] if len(before) > len(path) else ""
-        wanting = _wants_value(command, last)
-        if wanting is not None:
-            found = _values(ctx, wanting.complete)
-        elif current.startswith("-"):
-            found = _flags(command.flags)
-        else:
-            found = _values(ctx, command.complete)
+        found = _of_command(ctx, entry, rest[len(path) :], current)
     return [one for one in found if one[0].startswith(current) or one[0] == ":files"]
 
 
-def _without_global_flags(words: list[str], flags: tuple[Flag, ...]) -> list[str]:
-    rest = list(words)
+def _of_command(
+    ctx: Context, entry: registry.Entry, words: list[str], current: str
+) -> list[tuple[str, str]]:
+    """What may follow a command and ``words``."""
+    command = registry.load(entry)
+    name = registry.canonical(entry)
+    wanting = _wants_value(command, words[-1] if words else "")
+    if wanting is not None:
+        return _values(ctx, *_kind(wanting, name))
+    start, equals, _ = current.partition("=")
+    if equals and start.startswith("--"):
+        flag = next((one for one in command.flags if f"--{one.name}" == start), None)
+        if flag is None or flag.kind == "bool":
+            return []
+        return [
+            (word if word == ":files" else f"{start}={word}", about)
+            for word, about in _values(ctx, *_kind(flag, name))
+        ]
+    given = _arguments(command, words)
+    if current.startswith("-") and (command.interspersed or not given):
+        return _flags(command.flags)
+    most = command.args[1]
+    kinds = command.complete.split()
+    if not kinds or (most is not None and len(given) >= most):
+        return []
+    return [
+        one
+        for one in _values(ctx, kinds[min(len(given), len(kinds) - 1)], ())
+        if one[0] not in given
+    ]
+
+
+def _arguments(command: Command, words: list[str]) -> list[str]:
+    """The words that are no flags nor values of flags."""
+    found: list[str] = []
+    for at, word in enumerate(words):
+        if (found and not command.interspersed) or (
+            not word.startswith("-") and not (at and _wants_value(command, words[at - 1]))
+        ):
+            found.append(word)
+    return found
+
+
+def _context_of(words: list[str]) -> Context | None:
+    """Names come from the daemon that the typed flags choose."""
+    from wherry.cli.main import GLOBAL_FLAGS, context_of
+
+    if not words:
+        return None
+    try:
+        return context_of(parse(GLOBAL_FLAGS, words, interspersed=False)[0], "")
+    except (CliError, ClientError):
+        return None
+
+
+def _without_global_flags(
+    words: list[str], flags: tuple[Flag, ...]
+) -> tuple[list[str], list[str], Flag | None]:
+    """(the words from the command on, the global flags before, the one that lacks its value)."""
+    rest, typed = list(words), list[str]()
     while rest and rest[0].startswith("-"):
         word = rest.pop(0)
+        typed.append(word)
         name = word.lstrip("-")
         flag = next((one for one in flags if name in (one.name, one.short)), None)
-        if flag is not None and flag.kind != "bool" and rest:
-            rest.pop(0)
-    return rest
+        if flag is None or flag.kind == "bool":
+            continue
+        if not rest:
+            return [], typed[:-1], flag
+        typed.append(rest.pop(0))
+    return rest, typed, None
 
 
 def _wants_value(command: Command, last: str) -> Flag | None:
@@ -130,6 +197,65 @@ def _wants_value(command: Command, last: str) -> Flag | None:
         if flag.kind != "bool" and (long or short):
             return flag
     return None
+
+
+_CHOICES = {
+    "cgroupns": "host private",
+    "format": "json table",
+    "ipc": "host none private shareable",
+    "log-driver": "fluentd gelf journald json-file local none syslog",
+    "log-level": "debug info warn error fatal",
+    "on-unhealthy": "kill none restart stop",
+    "pid": "host",
+    "platform": "linux/amd64 linux/arm64",
+    "pull": "always missing never",
+    "restart": "always no on-failure unless-stopped",
+    "type": "container image network volume",
+    "userns": "host",
+    "uts": "host",
+}
+"""Values of flags by name, for every command that has them."""
+_LIVE = {
+    "cidfile": "files",
+    "config": "files",
+    "context": "contexts",
+    "env-file": "files",
+    "label-file": "files",
+    "link": "containers",
+    "network": "networks",
+    "signal": "signals",
+    "stop-signal": "signals",
+    "tlscacert": "files",
+    "tlscert": "files",
+    "tlskey": "files",
+    "volume": "places",
+    "volumes-from": "containers",
+}
+_PRUNE = "label= label!= name= name!= until="
+_STATES_OF = "created dead exited paused removing restarting running"
+_FILTERS = {
+    "container ls": (
+        "ancestor= before= exited= expose= health= id= label= name= network= publish= since= "
+        "volume= " + " ".join(f"status={state}" for state in _STATES_OF.split())
+    ),
+    "image ls": "before= dangling=true dangling=false label= reference= since= until=",
+    "network ls": "dangling= driver= id= label= name= scope= type=builtin type=custom",
+    "volume ls": "dangling=true dangling=false driver= label= name=",
+    "system events": (
+        "container= daemon= event= image= label= network= scope= volume= type=container "
+        "type=daemon type=image type=network type=volume"
+    ),
+}
+
+
+def _kind(flag: Flag, command: str) -> tuple[str, tuple[str, ...]]:
+    """What completes a flag's value: a kind of names, and fixed words."""
+    if flag.name == "filter":
+        return "", tuple(_FILTERS.get(command, _PRUNE).split())
+    choices = tuple(_CHOICES.get(flag.name, "").split())
+    if command == "network create" and flag.name == "driver":
+        choices = ("bridge", "macvlan")
+    return flag.complete or _LIVE.get(flag.name, ""), choices
 
 
 def _commands(path: list[str]) -> list[tuple[str, str]]:
@@ -147,14 +273,24 @@ def _flags(flags: tuple[Flag, ...]) -> list[tuple[str, str]]:
     return [(f"--{flag.name}", flag.help.split("\n")[0]) for flag in flags if not flag.hidden]
 
 
-def _values(ctx: Context, kind: str) -> list[tuple[str, str]]:
-    """Live names from the daemon; nothing when it does not answer."""
+def _values(ctx: Context, kind: str, fixed: Sequence[str]) -> list[tuple[str, str]]:
+    """Fixed words, and live names from the daemon; none of these when it does not answer."""
+    return [*((word, "") for word in fixed), *_names(ctx, kind)]
+
+
+def _names(ctx: Context, kind: str) -> list[tuple[str, str]]:
+    if kind == "objects":
+        kinds = ("containers", "images", "networks", "volumes")
+        return list(dict(one for each in kinds for one in _names(ctx, each)).items())
+    if kind in ("copy", "places"):
+        found = _names(ctx, "containers" if kind == "copy" else "volumes")
+        return [*((f"{name}:", about) for name, about in found), (":files", "")]
     if kind == "files":
         return [(":files", "")]
+    if kind == "shells":
+        return [(name, "") for name in _SCRIPTS]
     if kind == "signals":
         return [(name, "") for name in _SIGNALS]
-    if kind == "types":
-        return [(name, "") for name in ("container", "image", "network", "volume")]
     try:
         if kind == "contexts":
             from wherry.client.contexts import DEFAULT, ContextStore
@@ -191,5 +327,5 @@ def _live(client: Client, kind: str) -> list[tuple[str, str]]:
     return []
 
 
-COMPLETION = Command(completion, "bash|zsh|fish", (), (1, 1))
+COMPLETION = Command(completion, "bash|zsh|fish", (), (1, 1), complete="shells")
 COMPLETE = Command(complete, "", (), (0, None), interspersed=False)

@@ -384,5 +384,5 @@ RM = Command(
 INSPECT = Command(
     inspect, "[OPTIONS] [CONTEXT] [CONTEXT...]", [FORMAT], (0, None), complete="contexts"
 )
-EXPORT = Command(export, "[OPTIONS] CONTEXT [FILE|-]", (), (1, 2), complete="contexts")
-IMPORT = Command(import_, "CONTEXT FILE|-", (), (2, 2), complete="files")
+EXPORT = Command(export, "[OPTIONS] CONTEXT [FILE|-]", (), (1, 2), complete="contexts files")
+IMPORT = Command(import_, "CONTEXT FILE|-", (), (2, 2), complete="none files")

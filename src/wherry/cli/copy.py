@@ -296,5 +296,5 @@ CP = Command(
         ),
     ],
     (2, None),
-    complete="containers",
+    complete="copy",
 )

@@ -117,14 +117,14 @@ def inspector(kind: str) -> Run:
 
 FORMAT = text("format", ONE_HELP, short="f")
 _SIZE = switch("size", "Display total file sizes if the type is container", short="s")
-_TYPE: Flag = text("type", "Only inspect objects of the given type", complete="types")
+_TYPE: Flag = text("type", "Only inspect objects of the given type")
 
 INSPECT = Command(
     inspect,
     "[OPTIONS] NAME|ID [NAME|ID...]",
     [FORMAT, _SIZE, _TYPE],
     (1, None),
-    complete="containers",
+    complete="objects",
 )
 CONTAINER_INSPECT = Command(
     inspector("container"),

@@ -141,5 +141,5 @@ RM = Command(
     (1, None),
     complete="containers",
 )
-RENAME = Command(rename, "CONTAINER NEW_NAME", (), (2, 2), complete="containers")
+RENAME = Command(rename, "CONTAINER NEW_NAME", (), (2, 2), complete="containers none")
 WAIT = Command(wait, "CONTAINER [CONTAINER...]", (), (1, None), complete="running")

@@ -63,7 +63,7 @@ TOP = Command(
     "CONTAINER [ps OPTIONS]",
     (),
     (1, None),
-    complete="running",
+    complete="running none",
     interspersed=False,
 )
-PORT = Command(port, "CONTAINER [PRIVATE_PORT[/PROTO]]", (), (1, 2), complete="running")
+PORT = Command(port, "CONTAINER [PRIVATE_PORT[/PROTO]]", (), (1, 2), complete="running none")

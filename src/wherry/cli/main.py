@@ -143,7 +143,7 @@ def _command(
             print(command_help(command, entry, path))
             return 0
         command.check_count(path, args)
-        return command.run(_context(options, path), own, args) or 0
+        return command.run(context_of(options, path), own, args) or 0
     except UsageError as error:
         return _usage(error, command.usage_lines(path), path)
     except CliError as error:
@@ -180,7 +180,7 @@ def _usage(error: UsageError, usage: str, path: str) -> int:
     return error.code
 
 
-def _context(options: Options, path: str) -> Context:
+def context_of(options: Options, path: str) -> Context:
     from wherry.client.config import Choice, load
 
     config = load(options.text("config"), os.environ)

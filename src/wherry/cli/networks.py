@@ -241,14 +241,14 @@ CONNECT = Command(
         ),
     ],
     (2, 2),
-    complete="networks",
+    complete="networks containers",
 )
 DISCONNECT = Command(
     disconnect,
     "[OPTIONS] NETWORK CONTAINER",
     [switch("force", "Force the container to disconnect from a network", short="f")],
     (2, 2),
-    complete="networks",
+    complete="networks containers",
 )
 INSPECT = Command(
     inspector("network"),

@@ -186,7 +186,7 @@ CREATE = Command(
     "[OPTIONS] IMAGE [COMMAND] [ARG...]",
     CREATE_FLAGS,
     (1, None),
-    complete="images",
+    complete="images none",
     interspersed=False,
 )
 RUN = Command(
@@ -194,7 +194,7 @@ RUN = Command(
     "[OPTIONS] IMAGE [COMMAND] [ARG...]",
     RUN_FLAGS,
     (1, None),
-    complete="images",
+    complete="images none",
     interspersed=False,
     failure=DAEMON_ERROR,
 )

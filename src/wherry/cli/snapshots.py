@@ -66,7 +66,7 @@ COMMIT = Command(
         _NO_PAUSE,
     ],
     (1, 2),
-    complete="containers",
+    complete="containers images",
 )
 DIFF = Command(diff, "CONTAINER", (), (1, 1), complete="containers")
 EXPORT = Command(

@@ -328,5 +328,5 @@ IMPORT = Command(
         text("platform", "Set platform if server is multi-platform capable"),
     ],
     (1, 2),
-    complete="files",
+    complete="files images",
 )

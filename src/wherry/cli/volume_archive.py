@@ -83,7 +83,7 @@ CLONE = Command(
         many("opt", "Set driver specific options", short="o", parse=key_value, shown="map"),
     ],
     (2, 2),
-    complete="volumes",
+    complete="volumes none",
 )
 EXPORT = Command(
     export,
@@ -97,7 +97,7 @@ IMPORT = Command(
     "[OPTIONS] VOLUME [file|-]",
     [switch("overwrite", "Replace what the volume holds")],
     (1, 2),
-    complete="volumes",
+    complete="volumes files",
 )
 SNAPSHOT = Command(
     snapshot,
@@ -107,6 +107,6 @@ SNAPSHOT = Command(
         switch("remove", "Remove the snapshot"),
     ],
     (1, 2),
-    complete="volumes",
+    complete="volumes none",
 )
-RESTORE = Command(restore, "VOLUME SNAPSHOT", (), (2, 2), complete="volumes")
+RESTORE = Command(restore, "VOLUME SNAPSHOT", (), (2, 2), complete="volumes none")

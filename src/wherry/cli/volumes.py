@@ -184,4 +184,4 @@ UPDATE = Command(
     (1, 1),
     complete="volumes",
 )
-RENAME = Command(rename, "VOLUME NEW_NAME", (), (2, 2), complete="volumes")
+RENAME = Command(rename, "VOLUME NEW_NAME", (), (2, 2), complete="volumes none")
