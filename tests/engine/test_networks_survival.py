@@ -269,3 +269,24 @@ def iptables(*words: str, program: str = "iptables") -> list[str]:
 def end(*containers: Container) -> None:
     for each in containers:
         each.end()
+
+
+async def test_a_resolver_of_another_version_is_replaced(tmp_path: Path) -> None:
+    first = await Daemon(tmp_path, SETTINGS).start()
+    await first.management.create(NetworkCreate(name="mine"))
+    one = await run(first, request("one", "mine"))
+    old = first.service.names.helper.process
+    assert old is not None
+    address = one.network("mine")["IPAddress"]
+    first.abandon()
+    assert one.inside(lambda: lookup("one")) == [address]
+    second = Daemon(tmp_path, SETTINGS)
+    second.service.names.helper.version = "another"
+    await second.start({one.id: one.pid})
+    try:
+        await until(lambda: old.poll() is not None)
+        assert second.service.names.helper.process is not None
+        assert one.inside(lambda: lookup("one")) == [address]
+    finally:
+        await second.dismantle()
+        end(one)
