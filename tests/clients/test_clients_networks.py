@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import urllib.request
+from pathlib import Path
 
 import pytest
 from tests.support.clients import Cli, Program
@@ -135,3 +136,27 @@ def test_names_and_ports_while_the_daemon_is_away(program: Program, own_engine: 
     cli("rm", "-f", "web", "asks").ok()
     assert not answers(port)
     cli("network", "rm", "kept").ok()
+
+
+def test_ports_by_the_forwarder_while_the_daemon_is_away(program: Program) -> None:
+    """``"firewall": "host"``: one process serves them, and goes when nothing is left to serve."""
+    with Engine(options=["--firewall", "host"]) as engine:
+        engine.start()
+        cli = Cli(program, engine)
+        port = free_port()
+        cli("run", "-d", "--name", "web", "-p", f"{port}:80", BASE, *SERVE).ok()
+        eventually(lambda: answers(port))
+        engine.kill()
+        six = Path("/proc/net/if_inet6")
+        hosts = ["127.0.0.1"] + ["[::1]"] * (six.exists() and "0" * 31 + "1" in six.read_text())
+        for host in hosts:
+            with urllib.request.urlopen(f"http://{host}:{port}/", timeout=30) as answer:
+                assert answer.read() == b"hello\n"
+        engine.start()
+        assert answers(port)
+        cli("restart", "-t0", "web").ok()
+        eventually(lambda: answers(port))
+        cli("rm", "-f", "web").ok()
+        assert not answers(port)
+        with socket.socket() as free:
+            free.bind(("0.0.0.0", port))
