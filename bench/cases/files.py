@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import mmap
 import os
+import resource
 import shutil
 import tarfile
 import tempfile
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from bench import processes
 from bench.case import Case, Generated
 from bench.cases.clients import own_command, timed
 from bench.cases.life import running
@@ -207,6 +209,30 @@ def _commit(engine: Engine) -> Generated:
         yield measure
 
 
+def _spent(engine: Engine) -> float:
+    """Processor seconds of the engine's processes, and of the clients that we have started."""
+    clients = resource.getrusage(resource.RUSAGE_CHILDREN)
+    own = processes.cpu_seconds(processes.of_root(engine.root), children=True)
+    return sum(own.values()) + clients.ru_utime + clients.ru_stime
+
+
+def _cpu(prepare: Any) -> Any:
+    """The same work, measured by what it takes of the processors: other load says nothing."""
+
+    @contextmanager
+    def prepared(engine: Engine) -> Generated:
+        with prepare(engine) as measure:
+
+            def spent() -> float:
+                before = _spent(engine)
+                measure()
+                return _spent(engine) - before
+
+            yield spent
+
+    return prepared
+
+
 def _case(name: str, title: str, prepare: Any) -> Case:
     return Case(name, title, prepare, unit="s", rounds=5, budget=0.5)
 
@@ -221,5 +247,7 @@ CASES = (
     _case("own-cp-out", "own command, cp of 1 GiB out", _own_out(_big)),
     _case("own-cp-in-files", f"own command, cp of {_TREE} in", _own_in(_many)),
     _case("own-cp-out-files", f"own command, cp of {_TREE} out", _own_out(_many)),
+    _case("cpu-cp-in-files", f"the same in, processor time, {_TREE}", _cpu(_own_in(_many))),
+    _case("cpu-cp-out-files", f"the same out, processor time, {_TREE}", _cpu(_own_out(_many))),
     _case("commit", f"commit of {COMMITTED} MB", _commit),
 )
