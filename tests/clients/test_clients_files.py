@@ -255,6 +255,16 @@ def test_the_whole_root_of_a_running_container(engine: Engine) -> None:
     assert not [each for each in names if each.startswith((".", "/")) and each != ".dockerenv"]
 
 
+def test_mount_points_are_ordinary_folders(engine: Engine, tmp_path: Path) -> None:
+    """They show in export and commit: one is made as Docker's runtime makes it."""
+    name = engine.run("true", Binds=[f"{tmp_path}:/deep/point"])
+    engine.wait(name)
+    exported = engine.get(f"/containers/{name}/export")
+    with tarfile.open(fileobj=io.BytesIO(exported.body)) as tar:
+        modes = [tar.getmember(each).mode for each in ("deep", "deep/point")]
+    assert modes == [0o755, 0o755]
+
+
 def test_names_are_given_by_request(container: str, engine: Engine) -> None:
     """Beyond Docker: ``name`` and ``glob``."""
     assert set(members(engine, container, "/d/f", "&name=other")) == {"other"}

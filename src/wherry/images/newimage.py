@@ -51,8 +51,12 @@ def history_of(parent: Image | None) -> list[dict[str, Any]]:
 
 
 def compact(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Without what is empty: how the OCI configuration is written."""
-    return {key: value for key, value in config.items() if value not in (None, "", False, [], {})}
+    """Without what is empty: how the OCI configuration is written. Docker keeps empty labels."""
+    return {
+        key: value
+        for key, value in config.items()
+        if value not in (None, "", False, [], {}) or (key == "Labels" and value == {})
+    }
 
 
 def document(new: NewImage, created: str) -> bytes:

@@ -1,9 +1,9 @@
-"""Mount targets that hide behind dangling links, made inside the root.
+"""Mount targets that are missing, made inside the root.
 
 Images ship links such as ``/etc/resolv.conf -> ../run/systemd/resolve/stub-resolv.conf`` whose
 end is not there; crun then refuses the mount. Each link is resolved as if the root were ``/``, so
-nothing is ever made outside. Targets without links are left to the runtime, which makes them
-itself.
+nothing is ever made outside. crun makes a target without links itself, but with the sticky bit,
+which would show in ``diff`` and ``commit``.
 
 Only for a root that nothing runs in: between looking and making, nobody may change it.
 """
@@ -23,11 +23,17 @@ _MOST_LINKS = 40
 
 
 def ensure(root: Path, mounts: Iterable[Mapping[str, Any]]) -> None:
-    """Make the end of every dangling link that a mount goes to. Raises ``Invalid`` for a loop."""
-    for mount in mounts:
+    """Make every mount's target that is not there. Raises ``Invalid`` for a loop of links.
+
+    What belongs into another mount is that one's affair.
+    """
+    every = list(mounts)
+    covered = tuple(str(mount["destination"]).rstrip("/") + "/" for mount in every)
+    for mount in every:
         target = str(mount["destination"])
         inside, linked = resolve(root, target)
-        if linked:
+        nested = target.startswith(tuple(each for each in covered if each != target + "/"))
+        if linked or (not nested and not os.path.lexists(os.path.join(root, *inside))):
             _make(root, inside, directory=_is_directory(mount))
 
 

@@ -43,7 +43,7 @@ class Packer:
     def _whiteout(self, name: bytes) -> None:
         parent, _, last = name.rpartition(b"/")
         hidden = b"/".join(part for part in (parent, b".wh." + last) if part)
-        self._sink.write(tarwrite.member(hidden, tarfmt.REGULAR, Attributes(mode=0)))
+        self._sink.write(tarwrite.member(hidden, tarfmt.REGULAR, Attributes(mode=0o600)))
 
     def _member(self, name: bytes) -> None:
         path = b"/" + name
