@@ -114,11 +114,6 @@ class ContainerEngine:
         self._stats = Stats(book, specs.cgroup_path, facts.memory_total)
         self._looker = Looker(book, paths, images, runtime, networking, self._links)
         self._dependencies = Dependencies(book, lambda live: self.start(live.id))
-        self._creator.on_check.append(self._dependencies.check)
-        self._supervisor.bind(
-            self._again, self._starter.start, self._gone, self._dependencies.ready
-        )
-        self._remover.on_remove.append(self._execs.forget)
         self._health = HealthChecks(book, paths, runtime, specs, self._unhealthy)
         self._updater = Updater(
             book,
@@ -143,6 +138,15 @@ class ContainerEngine:
             self._updater,
             self._checkpoints,
         )
+        self._introduce()
+
+    def _introduce(self) -> None:
+        """Who is told of a container's start, end and removal, by those who bring them about."""
+        self._creator.on_check.append(self._dependencies.check)
+        self._supervisor.bind(
+            self._again, self._starter.start, self._gone, self._dependencies.ready
+        )
+        self._remover.on_remove.append(self._execs.forget)
         self._supervisor.on_start.append(self._health.begin)
         self._supervisor.on_end.append(self._health.end)
         self._supervisor.on_start.append(self._rotator.begin)
