@@ -146,7 +146,7 @@ def read_file(path: Path, *, must_exist: bool) -> dict[str, Any]:
         raise Invalid(f"cannot read the configuration file {path}: {error}") from error
     try:
         data = json.loads(text) if text.strip() else {}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Invalid(f"the configuration file {path} is not valid JSON: {error}") from error
     if not isinstance(data, dict):
         raise Invalid(f"the configuration file {path} does not hold a JSON object")
@@ -173,17 +173,27 @@ _TYPES: dict[str, tuple[type, str]] = {
 }
 
 
+_LISTS_OF_OBJECTS = frozenset({"default-address-pools", "sockets"})
+
+
 def _checked(option: Option, value: Any, path: Path) -> Any:
     kind, words = _TYPES[option.kind]
     held: Any = value
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise Invalid(f'the configuration file {path}: the value of "{option.key}" is not {words}')
+    texts = kind is list and option.key not in _LISTS_OF_OBJECTS
+    if texts and not all(isinstance(each, str) for each in held):
+        raise Invalid(
+            f'the configuration file {path}: the value of "{option.key}" is not a list of texts'
+        )
     if option.key == "runtimes":
         return {name: _runtime_path(name, each, path) for name, each in held.items()}
     return held
 
 
 def _runtime_path(name: str, value: Any, path: Path) -> str:
+    if not name:
+        raise Invalid(f"the configuration file {path}: a runtime has no name")
     if isinstance(value, dict) and isinstance(value.get("path"), str):
         extra = sorted(set(value) - {"path"})
         if extra and any(value[key] for key in extra):
@@ -210,16 +220,27 @@ def combine(flags: Mapping[str, Any], held: Mapping[str, Any]) -> Config:
     notes = _effects(settings)
     if settings.get("log_level", "info") not in LEVELS:
         raise Invalid(f"invalid log level: {settings['log_level']} (one of {', '.join(LEVELS)})")
-    for label in settings.get("labels") or ():
-        if "=" not in str(label):
-            raise Invalid(f"bad attribute format: {label} (a label is key=value)")
+    _check_labels(settings.get("labels") or ())
     paths = Paths(
         _directory(settings, "data_root", DEFAULT_DATA_ROOT),
         _directory(settings, "run_dir", DEFAULT_RUN_DIR),
     )
     hosts = tuple(settings.get("hosts") or (f"unix://{paths.socket}",))
+    for host in hosts:
+        if hosts.count(host) > 1:
+            raise Invalid(f"the host {host} is there twice")
     limited = sockets.parse(settings.get("sockets") or (), hosts)
     return Config(paths, hosts, settings, tuple(notes), limited, frozenset(flags))
+
+
+def _check_labels(labels: Sequence[str]) -> None:
+    held: dict[str, str] = {}
+    for label in labels:
+        key, equals, _ = label.partition("=")
+        if not key or not equals:
+            raise Invalid(f"bad attribute format: {label} (a label is key=value)")
+        if held.setdefault(key, label) != label:
+            raise Invalid(f"conflict labels for {held[key]} and {label}")
 
 
 def _directory(settings: Mapping[str, Any], name: str, default: Path) -> Path:

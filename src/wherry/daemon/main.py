@@ -42,12 +42,16 @@ def serve(arguments: Sequence[str]) -> int:
         for note in config.notes:
             logging.getLogger("wherryd").warning("%s", note)
         from wherry.daemon.process import run
-        from wherry.daemon.root import build
+        from wherry.daemon.root import build, check
 
+        check(config)
+        if config.flag("validate"):
+            print("configuration OK")
+            return 0
         with asyncio.Runner(loop_factory=_watched_loop()) as runner:
             runner.run(run(config, build))
     except WherryError as error:
-        print(f"wherryd: {error.message}", file=sys.stderr)
+        print(f"wherryd: {' '.join(error.message.split())}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

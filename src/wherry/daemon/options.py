@@ -51,6 +51,7 @@ _PLAIN = (
     Option("hosts", ("-H", "--host"), "list", "socket to listen on: unix://, tcp:// or fd://"),
     Option("sockets", (), "list", "further sockets with less rights (see the guide)"),
     Option("", ("--config-file", "--config"), "text", "configuration file", name="config"),
+    Option("", ("--validate",), "bool", "check the configuration and end", name="validate"),
     Option("pidfile", ("-p", "--pidfile"), "text", "file for the process id"),
     Option("group", ("-G", "--group"), "text", "group of the unix socket"),
     Option("debug", ("-D", "--debug"), "bool", "log at the debug level"),

@@ -134,6 +134,16 @@ class WherryEngine:
         self._images.close()
 
 
+def check(config: Config) -> None:
+    """Everything that can be said about a configuration before anything is made of it.
+
+    Raises ``Invalid`` that names the option.
+    """
+    NetworkSettings.parse(config.settings).default_subnet()
+    container_defaults(config)
+    _runtimes(config)
+
+
 async def build(live: Live, database: Database, events: EventBus, identity: str) -> WherryEngine:
     """Probe the host and build everything. Raises ``WherryError`` when something needed lacks."""
     config = live.config

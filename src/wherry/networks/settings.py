@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from wherry.errors import Invalid
-from wherry.networks import ipam
+from wherry.networks import ipam, validity
 from wherry.networks.values import Subnet
 
 
@@ -51,6 +51,7 @@ class NetworkSettings:
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> NetworkSettings:
         """From option names with underscores. ``Invalid`` names the option."""
+        validity.check(values)
         firewall = str(values.get("firewall") or "docker")
         if firewall not in ("docker", "host"):
             raise Invalid(f"invalid --firewall {firewall!r}: docker or host")
