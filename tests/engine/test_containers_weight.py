@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.support.engine import Engine
 
-from wherry.linux.cgroups import host_layout, weight_of
+from wherry.linux.cgroups import MOST_SHARES, host_layout, set_shares, weight_of
 
 pytestmark = pytest.mark.root
 
@@ -35,3 +35,16 @@ def test_the_weight_is_as_asked_once_it_runs(engine: Engine) -> None:
     assert engine.post(f"/containers/{usual}/restart?t=0").status == 204
     assert weight(usual) == wanted(500)
     engine.remove_containers()
+
+
+def test_a_weight_that_was_not_taken_back_is_so_by_the_next_daemon(own_engine: Engine) -> None:
+    """As a kill leaves it between the begin of the command and the answer of the start."""
+    engine = own_engine
+    usual = engine.run("sleep", "1000")
+    changed = engine.run("sleep", "1000", CpuShares=300)
+    assert engine.post(f"/containers/{changed}/update", {"CpuShares": 600}).status == 200
+    engine.kill()
+    for each in (usual, changed):
+        set_shares(f"/wherry/{each}", MOST_SHARES)
+    engine.start()
+    assert (weight(usual), weight(changed)) == (wanted(1024), wanted(600))

@@ -188,14 +188,31 @@ MOST_SHARES = 262_144
 def set_shares(path: str, shares: int, layout: CgroupLayout | None = None) -> None:
     """CPU weight against its siblings, in shares; nothing where there is no such cgroup."""
     layout = layout or host_layout()
+    file = _weight_file(path, layout)
+    if file is not None:
+        value = weight_of(shares) if layout.version == 2 else shares
+        with suppress(OSError):
+            file.write_text(str(value), encoding="ascii")
+
+
+def has_most_shares(path: str, layout: CgroupLayout | None = None) -> bool:
+    """Whether the cgroup has the largest CPU weight; False where there is none."""
+    layout = layout or host_layout()
+    file = _weight_file(path, layout)
+    if file is None:
+        return False
+    try:
+        value = int(file.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return False
+    return value == (weight_of(MOST_SHARES) if layout.version == 2 else MOST_SHARES)
+
+
+def _weight_file(path: str, layout: CgroupLayout) -> Path | None:
     directory = layout.directory(path, "cpu")
     if directory is None:
-        return
-    name, value = "cpu.shares", shares
-    if layout.version == 2:
-        name, value = "cpu.weight", weight_of(shares)
-    with suppress(OSError):
-        (directory / name).write_text(str(value), encoding="ascii")
+        return None
+    return directory / ("cpu.weight" if layout.version == 2 else "cpu.shares")
 
 
 def weight_of(shares: int) -> int:

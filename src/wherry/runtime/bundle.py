@@ -62,13 +62,26 @@ def read_note(bundle: Path) -> monitor.Note | None:
         return None
 
 
-def complete_note(bundle: Path, running: Running) -> None:
-    """Created: write the process's number too, atomically."""
+def complete_note(bundle: Path, running: Running) -> monitor.Note:
+    """Created: write the process's number too, atomically; the whole note."""
     note = read_note(bundle)
     if note is None:
         raise Internal(f"the monitor's note is missing in {bundle}")
     note.pid, note.pid_start = running.pid, running.pid_start
     note.monitor_start = running.monitor_start or note.monitor_start
+    _replace_note(bundle, note)
+    return note
+
+
+def note_shares(bundle: Path, shares: int) -> None:
+    """The container has been given another CPU weight."""
+    note = read_note(bundle)
+    if note is not None:
+        note.shares = shares
+        _replace_note(bundle, note)
+
+
+def _replace_note(bundle: Path, note: monitor.Note) -> None:
     fresh = bundle / (monitor.NOTE + ".new")
     fresh.write_bytes(monitor.encode_note(note))
     fresh.rename(bundle / monitor.NOTE)

@@ -136,8 +136,9 @@ class ConmonRuntime:
             if answer is None or answer.value <= 0:
                 raise await self._create_failure(launch, child, answer)
             running = self._running(launch.container_id, answer.value, child.pid)
-            files.complete_note(bundle, running)
-            weight.slow_down(launch.spec)
+            note = files.complete_note(bundle, running)
+            if launch.restore is not None:
+                weight.slow_down(note)
             return running
         except BaseException:
             if child is not None:
@@ -185,6 +186,7 @@ class ConmonRuntime:
             stdin=launch.stdin,
             leave_stdin_open=launch.leave_stdin_open,
             cgroup=str(spec.get("linux", {}).get("cgroupsPath", "")),
+            shares=weight.asked(launch.spec),
         )
         environment = ENVIRONMENT if launch.restore is None else self._criu.environment()
         return _start_noted(arguments, bundle, note, pipe, environment)
@@ -234,21 +236,23 @@ class ConmonRuntime:
 
     async def start(self, container_id: str, runtime: str = "") -> None:
         path = self._runtime_by_id(container_id, runtime)
+        note = self._note(container_id)
         if crun.is_crun(path):
-            pid = self._pid(container_id)
+            pid = note.pid if note is not None else 0
             waiting = crun.program(pid)
             if crun.start(self._tools.state_root, container_id):
                 await crun.begun(pid, waiting)
+                weight.slow_down(note)
                 return
         done = await self._call(path, "start", container_id)
         if done.code != 0:
             raise classify(done.stderr, files.command_of(self._tools.state_root, container_id))
+        weight.slow_down(note)
 
-    def _pid(self, container_id: str) -> int:
-        """Of the container's first process; 0 when that is not known."""
+    def _note(self, container_id: str) -> monitor.Note | None:
+        """What is noted of a launched container; None when there is nothing."""
         bundle = files.find_note(self._tools.state_root, container_id)
-        note = files.read_note(bundle) if bundle is not None else None
-        return note.pid if note is not None else 0
+        return files.read_note(bundle) if bundle is not None else None
 
     def _runtime_by_id(self, container_id: str, runtime: str) -> str:
         bundle = files.find_note(self._tools.state_root, container_id)
@@ -265,6 +269,7 @@ class ConmonRuntime:
         if not is_alive(note.monitor_pid, note.monitor_start):
             return None
         files.link_bundle(self._tools.state_root, container_id, bundle)
+        weight.mend(note)
         await sweep(bundle, cgroups.processes(note.cgroup) if note.cgroup else ())
         return Running(container_id, note.pid, note.pid_start, note.monitor_pid, note.monitor_start)
 
@@ -296,8 +301,7 @@ class ConmonRuntime:
         """The monitor died before its container: the processes have no stdio and no keeper."""
         if running.pid_start:
             await end_process(running.pid, running.pid_start)
-        bundle = files.find_note(self._tools.state_root, running.container_id)
-        note = files.read_note(bundle) if bundle is not None else None
+        note = self._note(running.container_id)
         if note is not None and note.cgroup:
             await cgroups.kill_all(note.cgroup)
 
@@ -305,8 +309,7 @@ class ConmonRuntime:
         found = files.read_exit(exit_dir, container_id)
         if found is None or found.oom:
             return found
-        bundle = files.find_note(self._tools.state_root, container_id)
-        note = files.read_note(bundle) if bundle is not None else None
+        note = self._note(container_id)
         if note is not None and note.cgroup and cgroups.oom_kills(note.cgroup):
             # The monitor may end before it hears of it: the cgroup, where it still is, knows.
             files.write_oom(exit_dir)
@@ -315,8 +318,7 @@ class ConmonRuntime:
 
     async def kill(self, running: Running, signal: int) -> None:
         if signal == SIGKILL:
-            bundle = files.find_note(self._tools.state_root, running.container_id)
-            note = files.read_note(bundle) if bundle is not None else None
+            note = self._note(running.container_id)
             if note is not None:
                 weight.hurry(note.cgroup)
         send_signal(running.pid, running.pid_start, signal)
@@ -328,8 +330,7 @@ class ConmonRuntime:
         await self._must(container_id, runtime, "resume")
 
     async def is_paused(self, container_id: str) -> bool:
-        bundle = files.find_note(self._tools.state_root, container_id)
-        note = files.read_note(bundle) if bundle is not None else None
+        note = self._note(container_id)
         return note is not None and bool(note.cgroup) and cgroups.is_frozen(note.cgroup)
 
     async def _must(self, container_id: str, runtime: str, *words: str) -> None:
@@ -539,6 +540,7 @@ class ConmonRuntime:
             # What the kernel calls an invalid argument is the user's.
             kind = Invalid if "Invalid argument" in done.stderr else Internal
             raise kind(f"cannot update container {container_id}: {message_text(done.stderr)}")
+        weight.changed(files.find_note(self._tools.state_root, container_id), resources)
 
     async def checkpoint_lack(self, runtime: str = "") -> str:
         return await self._criu.lack(self._runtime(runtime)[1])
@@ -563,8 +565,7 @@ class ConmonRuntime:
     async def processes(self, container_id: str, running: Running) -> list[int]:
         if not is_alive(running.pid, running.pid_start):
             raise Conflict(f"container {container_id} is not running")
-        bundle = files.find_note(self._tools.state_root, container_id)
-        note = files.read_note(bundle) if bundle is not None else None
+        note = self._note(container_id)
         if note is None or not note.cgroup:
             return [running.pid]
         return cgroups.processes(note.cgroup) or [running.pid]

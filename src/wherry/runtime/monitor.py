@@ -55,6 +55,8 @@ class Note(msgspec.Struct):
     stdin: bool = False
     leave_stdin_open: bool = True
     cgroup: str = ""
+    shares: int = 0
+    """CPU weight that the container should have while it runs; 0: not known."""
 
 
 def encode_note(note: Note) -> bytes:

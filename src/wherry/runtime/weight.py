@@ -2,15 +2,19 @@
 
 The runtime sets a container up from inside the container's cgroup, and a process that is to die
 does so there. Beside neighbours that compute without end both would wait for their share again and
-again; with the largest weight they come first. The container's own command never has it.
+again; with the largest weight they come first. It is taken back when the command has begun; a
+daemon that was killed just then leaves that to the next.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from wherry.linux import cgroups
+from wherry.runtime import bundle as files
+from wherry.runtime.monitor import Note
 
 USUAL_SHARES = 1024
 """Of a container that asked for none."""
@@ -18,28 +22,42 @@ USUAL_SHARES = 1024
 
 def hurried(spec: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of the spec, with the largest weight where there is a cgroup for it."""
-    if not cgroups.host_layout().has("cpu") or not _path(spec):
+    linux = dict(spec.get("linux") or {})
+    if not cgroups.host_layout().has("cpu") or not linux.get("cgroupsPath"):
         return dict(spec)
-    linux = dict(spec["linux"])
     resources = dict(linux.get("resources") or {})
     resources["cpu"] = {**_cpu(spec), "shares": cgroups.MOST_SHARES}
     return {**spec, "linux": {**linux, "resources": resources}}
 
 
-def slow_down(spec: Mapping[str, Any]) -> None:
-    """The container is set up: it gets the weight that the spec, as it was, says."""
-    if _path(spec):
-        cgroups.set_shares(_path(spec), int(_cpu(spec).get("shares") or USUAL_SHARES))
+def asked(spec: Mapping[str, Any]) -> int:
+    """The weight that the container shall run with, in shares."""
+    return int(_cpu(spec).get("shares") or USUAL_SHARES)
+
+
+def slow_down(note: Note | None) -> None:
+    """The command has begun: it gets the weight that was asked for."""
+    if note is not None and note.cgroup and note.shares:
+        cgroups.set_shares(note.cgroup, note.shares)
+
+
+def mend(note: Note) -> None:
+    """The same for one that still has the largest weight though it runs."""
+    if note.cgroup and cgroups.has_most_shares(note.cgroup):
+        slow_down(note)
+
+
+def changed(bundle: Path | None, resources: Mapping[str, Any]) -> None:
+    """An update of OCI ``resources``: a new weight in it is what is asked for from now on."""
+    shares = (resources.get("cpu") or {}).get("shares")
+    if shares and bundle is not None:
+        files.note_shares(bundle, int(shares))
 
 
 def hurry(cgroup: str) -> None:
     """The container is to end."""
     if cgroup:
         cgroups.set_shares(cgroup, cgroups.MOST_SHARES)
-
-
-def _path(spec: Mapping[str, Any]) -> str:
-    return str((spec.get("linux") or {}).get("cgroupsPath", ""))
 
 
 def _cpu(spec: Mapping[str, Any]) -> Mapping[str, Any]:
