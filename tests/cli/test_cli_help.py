@@ -105,6 +105,29 @@ def test_ways_to_ask(capsys: pytest.CaptureFixture[str]) -> None:
         assert capsys.readouterr().out == expected
 
 
+@pytest.mark.parametrize("words", [[], ["container"], ["context"]], ids=str)
+def test_what_nobody_asked_for_is_no_output(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 0
+    done = capsys.readouterr()
+    assert done.out == ""
+    assert done.err.startswith("Usage:  wherry ")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["help", "nope"], "unknown help topic: nope"),
+        (["-l", "loud", "ps"], "Unable to parse logging level: loud"),
+        (["--log-level=loud", "ps"], "Unable to parse logging level: loud"),
+    ],
+)
+def test_refused(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 1
+    assert capsys.readouterr().err == f"{message}\n"
+
+
 def on_a_terminal(*words: str, **env: str) -> str:
     """What the command prints on a terminal."""
     master, slave = pty.openpty()

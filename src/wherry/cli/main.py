@@ -43,6 +43,9 @@ GLOBAL_FLAGS: tuple[Flag, ...] = (
 )
 
 
+_LEVELS = ("panic", "fatal", "error", "warn", "warning", "info", "debug", "trace")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """The whole command; returns the exit code. Without ``argv`` the process ends here.
 
@@ -94,14 +97,24 @@ def _run(words: list[str]) -> int:
 
         print(f"Wherry version {__version__}")
         return 0
-    if rest and rest[0] == "help":
+    level = options.text("log-level")
+    if level not in _LEVELS:
+        print(f"Unable to parse logging level: {level}", file=sys.stderr)
+        return 1
+    topic = rest[:1] == ["help"]
+    if topic:
         rest = [*rest[1:], "--help"]
     if not rest or rest[0] == "--help":
         from wherry.cli.help import program_help
 
-        print(program_help(GLOBAL_FLAGS))
+        # What nobody asked for goes to standard error: it is not the output of a command.
+        asked = bool(rest) or options.on("help")
+        print(program_help(GLOBAL_FLAGS), file=sys.stdout if asked else sys.stderr)
         return 0
     path, entry = registry.find(rest)
+    if entry is None and topic and not path:
+        print(f"unknown help topic: {rest[0]}", file=sys.stderr)
+        return 1
     if entry is None:
         return _group_or_unknown(path, rest)
     name = " ".join([PROGRAM, *path])
@@ -113,7 +126,7 @@ def _group_or_unknown(path: list[str], words: list[str]) -> int:
     if path and (not rest or rest[0].startswith("-")):
         from wherry.cli.help import group_help
 
-        print(group_help(path[0]))
+        print(group_help(path[0]), file=sys.stdout if rest else sys.stderr)
         return 0
     from wherry.cli.help import suggestions
 
