@@ -86,6 +86,9 @@ class Syscalls(Protocol):
 
     def umount(self, target: str, flags: int = 0) -> None: ...
 
+    def syncfs(self, fd: int) -> None:
+        """Write everything of the file system that the descriptor is in."""
+
     def fsopen(self, fstype: str) -> int: ...
 
     def fsconfig_string(self, fd: int, key: str, value: str) -> None: ...
@@ -185,6 +188,9 @@ class LinuxSyscalls:
 
     def umount(self, target: str, flags: int = 0) -> None:
         self._done(self._libc.umount2(_text(target), ctypes.c_int(flags)), f"unmount {target}")
+
+    def syncfs(self, fd: int) -> None:
+        self._done(self._libc.syncfs(ctypes.c_int(fd)), "syncfs")
 
     def fsopen(self, fstype: str) -> int:
         return self._syscall(f"fsopen {fstype}", _SYS_FSOPEN, _text(fstype), FSOPEN_CLOEXEC)
@@ -353,6 +359,9 @@ class RecordingSyscalls:
 
     def umount(self, target: str, flags: int = 0) -> None:
         self._record("umount", target, flags)
+
+    def syncfs(self, fd: int) -> None:
+        self._record("syncfs")
 
     def fsopen(self, fstype: str) -> int:
         self._record("fsopen", fstype)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -240,12 +241,27 @@ class LocalDriver:
         data = self.data(row)
         while data.exists() and self.mounted(row):
             try:
+                if row.backing == "image":
+                    await asyncio.to_thread(self._flush, data)
                 await asyncio.to_thread(self.calls.umount, str(data), MNT_DETACH)
             except OSError as error:
                 if error.errno == errno.EINVAL:
                     return
                 raise Conflict(f"cannot unmount volume {row.name}: {error}") from error
         self.end_sharing()
+
+    def _flush(self, data: Path) -> None:
+        """Write everything to the image: the file system may live on for a while, in namespaces
+        that have a copy of the mount, and the next who looks into the image (a resize) shall find
+        all of it there."""
+        try:
+            folder = os.open(data, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                self.calls.syncfs(folder)
+            finally:
+                os.close(folder)
+        except OSError as error:
+            _log.warning("volume %s: not all of it could be written: %s", data.parent.name, error)
 
     async def resize(self, row: VolumeRow, size: int) -> None:
         """Change the limit; ``Conflict`` when the data would not fit, ``Invalid`` when this
