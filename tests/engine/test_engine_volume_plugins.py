@@ -19,6 +19,7 @@ from wherry.linux.namespaces import PrivateMounts
 from wherry.linux.syscalls import RecordingSyscalls
 from wherry.store.database import Database
 from wherry.store.paths import Paths
+from wherry.store.volumes import READY, REMOVING
 from wherry.volumes import build
 from wherry.volumes.plugins import PluginFolder
 from wherry.wire.container import HostConfig
@@ -34,7 +35,7 @@ class Silent:
 
 
 class World:
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, timeout: float = 1.0) -> None:
         self.root = root
         self.state = root / "state"
         self.sockets = root / "plugins"
@@ -42,7 +43,7 @@ class World:
         for folder in (self.state, self.sockets, self.paths.data):
             folder.mkdir()
         self.database = Database(self.paths.database)
-        self.plugins = PluginFolder([self.sockets], [root / "specs"], timeout=1.0)
+        self.plugins = PluginFolder([self.sockets], [root / "specs"], timeout=timeout)
         self.service, self.archive, self.mounts = build(
             self.database,
             self.paths,
@@ -87,6 +88,14 @@ class World:
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     made = World(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def patient(tmp_path: Path) -> Iterator[World]:
+    """A daemon that waits for plugins longer than a test may take."""
+    made = World(tmp_path, timeout=600.0)
     yield made
     made.close()
 
@@ -177,6 +186,48 @@ async def test_a_plugin_that_is_gone(world: World) -> None:
     assert world.service.get("pv1").state == "ready"
     await world.service.remove("pv1", force=True)
     assert world.service.table.all() == []
+
+
+async def test_the_start_does_not_wait_for_a_plugin(patient: World) -> None:
+    """A removal that a crash cut short is finished beside it, or given up."""
+    await patient.service.create("pv1", "small")
+    table = patient.service.table
+    row = patient.service.get("pv1")
+    table.set_state(row.id, REMOVING)
+    patient.mood("hang")
+    await patient.mounts.adopt((), ())
+    found = table.by_id(row.id)
+    assert found is not None
+    assert found.state == REMOVING
+    patient.process.kill()
+    patient.process.wait()
+    for _ in range(3000):
+        found = table.by_id(row.id)
+        if found is not None and found.state == READY:
+            break
+        await asyncio.sleep(0.01)
+    assert patient.service.get("pv1").state == READY
+    patient.mood("")
+    patient.process = patient.launch()
+    table.set_state(row.id, REMOVING)
+    await patient.mounts.adopt((), ())
+    for _ in range(3000):
+        if table.by_id(row.id) is None:
+            break
+        await asyncio.sleep(0.01)
+    assert table.all() == []
+
+
+async def test_a_list_asks_a_silent_plugin_once(world: World) -> None:
+    for number in range(5):
+        await world.service.create(f"pv{number}", "small")
+    world.mood("hang")
+    (world.state / "log").unlink()
+    listed = await world.service.listing({})
+    assert len(listed["Volumes"]) == 5
+    assert len(listed["Warnings"]) == 1
+    asked = [json.loads(line)[0] for line in (world.state / "log").read_text().splitlines()]
+    assert asked == ["/VolumeDriver.List"]
 
 
 def test_descriptions(tmp_path: Path) -> None:

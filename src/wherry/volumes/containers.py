@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from wherry.errors import Conflict, Invalid, NotFound, WherryError
+from wherry.linux.tasks import spawn
 from wherry.store.volumes import ANONYMOUS, NAMED, POPULATING, READY, VolumeRow
 from wherry.volumes import files, filling, points, spec
 from wherry.volumes.archive import VolumeArchive
@@ -366,12 +367,15 @@ class ContainerVolumes:
 
     async def _settle(self, row: VolumeRow) -> None:
         table = self._service.table
-        driver = self._service.driver_of(row)
+        if row.driver != LOCAL:
+            if row.hidden:
+                # A plugin may take its time, or never answer: nobody waits for it.
+                spawn(self._remove_foreign(row), name=f"removal of volume {row.name}")
+            return
+        driver = self._service.drivers.local
         if row.hidden:
             await driver.remove(row)
             table.delete(row.id)
-            return
-        if row.driver != LOCAL:
             return
         if not table.holders(row.id):
             await driver.unmount(row, "", last=True)
@@ -379,6 +383,13 @@ class ContainerVolumes:
         if row.state == POPULATING and row.backing != "mount":
             async with self._service.lock(row.name), self._service.opened(row):
                 pass  # mounting it makes it whole; one whose device may not answer waits
+
+    async def _remove_foreign(self, row: VolumeRow) -> None:
+        """Finish a removal of a plugin's volume; where that fails, the volume is there again."""
+        try:
+            await self._service.finish_removal(row.id)
+        except WherryError as error:
+            _log.warning("volume %s stays: %s", row.name, error.message)
 
     def _agreed(self, row: VolumeRow) -> VolumeRow:
         """The row and the directory say the same again."""

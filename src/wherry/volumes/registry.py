@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
@@ -77,24 +78,29 @@ class Drivers:
         """For ``Plugins.Volume`` of ``/info``."""
         return [LOCAL, *(self._plugins.names() if self._plugins is not None else ())]
 
-    async def foreign(self, known: Collection[str]) -> tuple[list[VolumeRow], list[str]]:
-        """Volumes that plugins list and we did not make; and what went wrong, as warnings."""
+    async def foreign(self, known: Collection[str]) -> tuple[list[VolumeRow], dict[str, str]]:
+        """Volumes that plugins list and we did not make; and what those say that do not answer,
+        by their names. All are asked at once."""
         rows: list[VolumeRow] = []
-        warnings: list[str] = []
+        silent: dict[str, str] = {}
         if self._plugins is None:
-            return rows, warnings
+            return rows, silent
+        names = self._plugins.names()
+        answers = await asyncio.gather(
+            *(self._plugins.volumes(name) for name in names), return_exceptions=True
+        )
         seen = set(known)
-        for name in self._plugins.names():
-            try:
-                found = await self._plugins.volumes(name)
-            except WherryError as error:
-                warnings.append(error.message)
-                continue
-            for row in found:
-                if row.name not in seen:
-                    seen.add(row.name)
-                    rows.append(row)
-        return rows, warnings
+        for name, found in zip(names, answers, strict=True):
+            if isinstance(found, WherryError):
+                silent[name] = found.message
+            elif isinstance(found, BaseException):
+                raise found
+            else:
+                for row in found:
+                    if row.name not in seen:
+                        seen.add(row.name)
+                        rows.append(row)
+        return rows, silent
 
     async def find(self, name: str) -> VolumeRow | None:
         """A volume that only a plugin knows."""

@@ -218,10 +218,13 @@ class VolumeService:
             async with self.lock(row.name):
                 await self._remove(row)
 
-    async def render(self, row: VolumeRow, usage: bool = False) -> dict[str, Any]:
-        """The API's ``Volume``; ``usage`` adds ``UsageData`` (walks the whole tree)."""
+    async def render(
+        self, row: VolumeRow, *, usage: bool = False, ask: bool = True
+    ) -> dict[str, Any]:
+        """The API's ``Volume``; ``usage`` adds ``UsageData`` (walks the whole tree). ``ask``:
+        a plugin is asked about it."""
         driver = self.drivers.get(row.driver, may_lack=True)
-        status = await driver.status(row)
+        status = await driver.status(row) if ask else None
         entry: dict[str, Any] = {
             "CreatedAt": rfc3339(row.created_ns // 10**9 * 10**9),
             "Driver": row.driver,
@@ -279,12 +282,13 @@ class VolumeService:
         checked = Filters(filters)
         checked.validate(_LIST_FILTERS)
         rows = self.table.all()
-        foreign, warnings = await self.drivers.foreign({row.name for row in rows})
+        foreign, silent = await self.drivers.foreign({row.name for row in rows})
+        warnings = list(silent.values())
         chosen = self._matching(checked, [*rows, *foreign])
         entries = []
         for row in chosen:
             try:
-                entries.append(await self.render(row))
+                entries.append(await self.render(row, ask=row.driver not in silent))
             except WherryError as error:
                 warnings.append(error.message)
         return {"Volumes": entries, "Warnings": warnings or None}
