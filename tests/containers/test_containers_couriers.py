@@ -218,6 +218,8 @@ async def test_syslog_over_tls(work: Work, tmp_path: Path) -> None:
     async with running(courier) as task:
         await work.finish(courier, task)
         assert await sent.numbers(9) == list(range(10))
+    work.running = True
+    work.write(1)
     stranger = work.courier("syslog", {**options, "syslog-tls-ca-cert": f"{tmp_path}/otherca.pem"})
     async with running(stranger):
         await until(lambda: stranger.away)
@@ -344,6 +346,36 @@ async def test_a_connection_that_breaks_loses_nothing(work: Work) -> None:
         await work.finish(courier, task)
         numbers = await sent.numbers(249)
     assert sorted(set(numbers)) == list(range(250))
+    server.close()
+
+
+async def test_a_connection_is_made_when_there_is_something_to_send(work: Work) -> None:
+    """A server that closes idle connections is left alone, and a daemon's start is quiet."""
+    sent = Sent()
+    connections = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            sent.add(await reader.readline())
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    options = {"syslog-address": f"tcp://127.0.0.1:{port_of(server)}"}
+    courier = work.courier("syslog", options)
+    async with running(courier) as task:
+        for number in range(3):
+            work.write(1)
+            await sent.numbers(number)
+            await until(lambda: work.sent_bytes() == work.log.stat().st_size)
+        await work.finish(courier, task)
+    assert {_number(each) for each in sent.messages} == {0, 1, 2}
+    before = connections
+    again = work.courier("syslog", options)
+    async with running(again) as task:
+        await work.finish(again, task)
+    assert connections == before
     server.close()
 
 

@@ -94,23 +94,19 @@ class Courier:
     away: bool = False
     """The server could not be reached at the last try."""
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _delay: float = _FIRST_DELAY
 
     async def run(self) -> None:
-        """Until the container has ended and all is sent."""
-        from wherry.containers.shipping.senders import open_sender
+        """Until the container has ended and all is sent. Connects when there is something."""
+        while await self._something():
+            from wherry.containers.shipping.senders import open_sender
 
-        delay = _FIRST_DELAY
-        while True:
             try:
                 sender = await open_sender(
                     self.errand.target, self.errand.origin, journal=self.journal
                 )
                 try:
-                    if self.away:
-                        _log.info("%s: the server is there again", self._name)
-                    self.away, delay = False, _FIRST_DELAY
                     await self._deliver(sender)
-                    return
                 finally:
                     await sender.close()
             except (OSError, ValueError) as error:
@@ -118,8 +114,31 @@ class Courier:
                 if not self.away:
                     _log.warning("%s cannot be sent: %s; trying again", self._name, error)
                 self.away = True
-            await asyncio.sleep(delay)
-            delay = min(delay * 2, _LAST_DELAY)
+                await asyncio.sleep(self._delay)
+                self._delay = min(self._delay * 2, _LAST_DELAY)
+
+    async def _something(self) -> bool:
+        """Wait until there is something to send; False when the container has ended before."""
+        reader = Reader(self.errand.log, load_place(self.errand.cursor))
+        watch = DirectoryWatch(self.errand.log.parent)
+        try:
+            while True:
+                self.wake.clear()
+                over = not self.running()
+                if await in_thread(reader.read):
+                    return True
+                if over:
+                    return False
+                await self._pause(watch)
+        finally:
+            reader.close()
+            watch.close()
+
+    def _arrived(self) -> None:
+        """The server has taken lines."""
+        if self.away:
+            _log.info("%s: the server is there again", self._name)
+        self.away, self._delay = False, _FIRST_DELAY
 
     @property
     def _name(self) -> str:
@@ -152,13 +171,13 @@ class Courier:
             if lines:
                 await sender.send(lines)
                 await _taken(sender)
+                self._arrived()
             if not joiner.pending:
                 progress.place = reader.place
             self._save(progress, idle=not entries)
             if not entries:
-                if over:
-                    return
-                sender.settled()  # raises where the server has gone
+                if over or not sender.alive():
+                    return  # the next line opens another connection
                 await self._pause(watch)
 
     async def _pause(self, watch: DirectoryWatch) -> None:

@@ -31,7 +31,11 @@ class Sender(Protocol):
         """Hand lines over; waits while the server does not take them."""
 
     def settled(self) -> bool:
-        """Whether the other side has taken everything, as far as anybody can know."""
+        """Whether the other side has taken everything, as far as anybody can know. Raises
+        ``OSError`` where it has not and never will."""
+
+    def alive(self) -> bool:
+        """False when the server has closed the connection."""
 
     async def close(self) -> None: ...
 
@@ -181,6 +185,9 @@ class DatagramSender:
     def settled(self) -> bool:
         return True
 
+    def alive(self) -> bool:
+        return True
+
     async def close(self) -> None:
         self._socket.close()
 
@@ -200,30 +207,40 @@ class StreamSender:
         await self._write(self._encode(entries))
 
     async def _write(self, data: bytes) -> None:
-        self._alive()
+        if not self.alive():
+            raise _closed()
         self._writer.write(data)
         await self._writer.drain()
 
-    def _alive(self) -> None:
+    def alive(self) -> bool:
         """A server that has closed its side may still take bytes, and drop them."""
-        if self._reader.at_eof() or self._writer.is_closing():
-            raise ConnectionResetError(errno.ECONNRESET, "the server closed the connection")
+        return not (self._reader.at_eof() or self._writer.is_closing())
 
     def settled(self) -> bool:
         """Nothing waits here, and the peer's kernel has acknowledged the rest."""
-        self._alive()
-        if self._writer.transport.get_write_buffer_size():
-            return False
+        if self._writer.is_closing():
+            raise _closed()
+        if not self._writer.transport.get_write_buffer_size() and not self._unacknowledged():
+            return True
+        if not self.alive():
+            raise _closed()
+        return False
+
+    def _unacknowledged(self) -> int:
         handle = self._writer.get_extra_info("socket")
         with suppress(OSError):
             waiting = fcntl.ioctl(handle.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
-            return not struct.unpack("i", waiting)[0]
-        return True
+            return int(struct.unpack("i", waiting)[0])
+        return 0
 
     async def close(self) -> None:
         self._writer.transport.abort()
         with suppress(OSError):
             await self._writer.wait_closed()
+
+
+def _closed() -> ConnectionResetError:
+    return ConnectionResetError(errno.ECONNRESET, "the server closed the connection")
 
 
 class FluentdSender(StreamSender):
