@@ -44,6 +44,9 @@ async def _change(daemon: Daemon, change: str) -> None:
         await daemon.service.attach(request("two", "home", ports=PORTS))
     elif change == "detach":
         await daemon.service.detach(request("one").container_id)
+    elif change == "ports":
+        moved = {"7000/tcp": [("", "8081")], "7000/udp": [("", "8080")]}
+        await daemon.service.change_ports(request("one", "home", ports=moved))
     else:
         raise ValueError(change)
 

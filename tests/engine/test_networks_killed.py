@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import itertools
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -23,6 +25,7 @@ from wherry.wire.network import NetworkCreate
 
 pytestmark = pytest.mark.root
 
+USUAL = {"7000/tcp": [("", "8080")]}
 MOST = 60
 """Steps that no change has."""
 
@@ -88,12 +91,13 @@ async def prepare(daemon: Daemon, scene: Scene) -> None:
         if book.named(name) is None:
             await daemon.management.create(NetworkCreate(name=name))
     if scene.one is None:
-        scene.one = await run(daemon, request("one", "home", ports={"7000/tcp": [("", "8080")]}))
+        scene.one = await run(daemon, request("one", "home", ports=USUAL))
     seen = daemon.service.settings(scene.one.id)["Networks"]
     if "spare" in seen:
         await daemon.management.disconnect("spare", "one")
     if "home" not in seen:
         await daemon.management.connect("home", "one")
+    await daemon.service.change_ports(request("one", "home", ports=USUAL))
 
 
 def interfaces() -> dict[str, tuple[str, int]]:
@@ -127,8 +131,28 @@ async def agree(daemon: Daemon, scene: Scene) -> None:
         inside = scene.one.inside(interfaces)
         mine = [each for each in rows if each.container_id == scene.one.id]
         assert set(inside) == {"lo", *(each.interface for each in mine)}
-        shown = daemon.service.settings(scene.one.id)["Networks"]
-        assert {each["IPAddress"] for each in shown.values()} == {each.ipv4 for each in mine}
+        shown = daemon.service.settings(scene.one.id)
+        inner = {each["IPAddress"] for each in shown["Networks"].values()}
+        assert inner == {each.ipv4 for each in mine}
+        published = {
+            (each["HostIp"], int(each["HostPort"])) for each in shown["Ports"].get("7000/tcp") or ()
+        }
+        for key in itertools.product(("0.0.0.0", "::"), (8080, 8081)):
+            assert taken(*key) == (key in published), key
+
+
+def taken(address: str, port: int) -> bool:
+    """Whether a server could not have the port."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        try:
+            sock.bind((address, port))
+        except OSError:
+            return True
+    return False
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
@@ -138,7 +162,7 @@ async def eventually(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0.02)
 
 
-CHANGES = ("create", "remove", "connect", "disconnect", "attach", "detach")
+CHANGES = ("create", "remove", "connect", "disconnect", "attach", "detach", "ports")
 
 
 @pytest.mark.parametrize("change", CHANGES)

@@ -271,6 +271,9 @@ class Networks:
             )
         except (OSError, WherryError) as error:
             _log.error("published ports of containers: %s", error)
+        for each in running:
+            # What a forwarder has given up can be held now.
+            publisher.ports.held(each.container_id)
 
     async def _put_back(self) -> None:
         """Bridges that had to be made again get their containers back."""

@@ -105,6 +105,8 @@ class Publisher:
         self._firewall.set_published(sandbox.container_id, entries)
         await self._firewall.sync()
         await self.forwarding.put(sandbox.container_id, self.forwards(sandbox))
+        # What the forwarder has given up can be held again.
+        self.ports.held(sandbox.container_id)
         if fresh:
             await self._forget_flows(sandbox.ports)
 
