@@ -39,6 +39,7 @@ class Rule(Enum):
     """What a route is on a label's socket."""
 
     NO = "refused"
+    HIDDEN = "finds nothing: clients that look for a name in every kind go on to the next"
     OPEN = "tells nothing of containers"
     OWN = "``{id}`` is an own container"
     START = "an own container, from no directory of the host"
@@ -117,14 +118,14 @@ TABLE: Mapping[str, tuple[bool, Rule]] = {
     "POST /session": (CHANGE, Rule.NO),
     "POST /grpc": (CHANGE, Rule.NO),
     "GET /networks": (READ, Rule.NO),
-    "GET /networks/{id}": (READ, Rule.NO),
+    "GET /networks/{id}": (READ, Rule.HIDDEN),
     "POST /networks/create": (CHANGE, Rule.NO),
     "POST /networks/prune": (CHANGE, Rule.NO),
     "DELETE /networks/{id}": (CHANGE, Rule.NO),
     "POST /networks/{id}/connect": (CHANGE, Rule.NO),
     "POST /networks/{id}/disconnect": (CHANGE, Rule.NO),
     "GET /volumes": (READ, Rule.NO),
-    "GET /volumes/{name}": (READ, Rule.NO),
+    "GET /volumes/{name}": (READ, Rule.HIDDEN),
     "POST /volumes/create": (CHANGE, Rule.NO),
     "POST /volumes/prune": (CHANGE, Rule.NO),
     "PUT /volumes/{name}": (CHANGE, Rule.NO),
@@ -188,6 +189,8 @@ class Guard:
     async def _confined(self, call: Call, route: Route, rule: Rule, label: Label) -> None:
         if rule is Rule.NO:
             raise refuse(f"{route.name}: it is for containers with the label {label.text} only")
+        if rule is Rule.HIDDEN:
+            raise NotFound(f"No such object: {next(iter(call.path.values()))}")
         if rule is Rule.OWN_EXEC:
             call.path["id"] = self._own_exec(call.path["id"], label)
         elif "id" in call.path:
