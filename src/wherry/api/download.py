@@ -20,7 +20,7 @@ from aiohttp import web
 from wherry.api.routing import Call
 from wherry.linux.flow import send, send_file
 from wherry.linux.tasks import in_own_thread
-from wherry.trees.flow import STEP, Bytes, Outlet
+from wherry.trees.flow import STEP, Bytes, Outlet, widen
 
 _END = b"\r\n"
 _log = logging.getLogger(__name__)
@@ -62,6 +62,8 @@ async def send_body(
             queued = _Queued(response, asyncio.get_running_loop())
             await in_own_thread(lambda: work(queued), name="download", stop=queued.gone.set)
         else:
+            with socket.socket(fileno=os.dup(descriptor)) as handle:
+                widen(handle)
             straight = _Straight(descriptor, chunked=call.request.version >= (1, 1))
             await in_own_thread(
                 lambda: work(straight), name="download", stop=lambda: hang_up(descriptor)

@@ -223,6 +223,10 @@ class Connection:
 
     def _send_chunks(self, body: Iterable[bytes] | Writer) -> None:
         if callable(body):
+            from wherry.trees.flow import widen
+
+            if self._straight:
+                widen(self.sock)
             body(ChunkedBody(self))
             self.sock.sendall(b"0\r\n\r\n")
             return

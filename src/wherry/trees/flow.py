@@ -6,11 +6,14 @@ import contextlib
 import errno
 import fcntl
 import os
+import socket
 from typing import Protocol
 
 STEP = 1 << 20
 """Bytes of one turn: of a piece, a pipe, a buffer."""
 _F_SETPIPE_SZ = 1031
+_SO_SNDBUFFORCE = 32
+"""As root, beyond the limit for everybody. From ``asm-generic/socket.h``."""
 
 Bytes = bytes | bytearray | memoryview
 
@@ -33,6 +36,16 @@ class Inlet(Protocol):
     def move(self, descriptor: int, size: int) -> int:
         """Up to ``size`` of the next bytes straight into a file at its position; 0 when there is
         no straight way for them: then they must be read."""
+
+
+def widen(sock: socket.socket) -> None:
+    """Let a local socket take much at once, so that its two ends work at the same time."""
+    if sock.family != socket.AF_UNIX:
+        return
+    for option in (_SO_SNDBUFFORCE, socket.SO_SNDBUF):
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, option, STEP)
+            return
 
 
 class Pipe:
