@@ -34,6 +34,18 @@ print(sorted(set(sys.modules) & unwanted))
     assert python(code) == "[]"
 
 
+def test_no_extensions_of_typing_are_loaded() -> None:
+    code = """
+from wherry.daemon.lean import postpone
+postpone()
+import sys
+import wherry.daemon.root
+print("typing_extensions" in sys.modules, "msgspec" in sys.modules)
+import typing_extensions
+"""
+    assert python(code) == "False True"
+
+
 def test_the_client_is_there_when_asked_for() -> None:
     code = """
 from wherry.daemon.lean import postpone

@@ -279,11 +279,12 @@ class Engine:
             if self.process is not None and self.process.poll() is None:
                 self.stop()
             with suppress(TimeoutError):
-                eventually(lambda: not self.leftovers(), seconds=5)
+                eventually(lambda: not self.leftovers(), seconds=60)
             left = self.leftovers()
-        except (OSError, EngineError, subprocess.TimeoutExpired) as error:
+        except (AssertionError, OSError, EngineError, subprocess.TimeoutExpired) as error:
             left.append(f"the daemon does not end well: {error!r}")
         end_all(self.root)
+        end_groups(self.seen)
         if self.process is not None:
             self.process.wait(STOP_SECONDS)
         for point in mounts_below(self.root):
@@ -352,6 +353,23 @@ def _removed(cgroup: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def end_groups(ids: set[str]) -> None:
+    """Kill what still runs in the cgroups of containers, and remove them: of a test that failed."""
+    for _ in range(100):
+        found = [Path(each) for each in cgroups_of(ids)] if ids else []
+        if not found:
+            return
+        for folder in found:
+            with suppress(OSError):
+                (folder / "freezer.state").write_text("THAWED")
+            with suppress(OSError):
+                for pid in (folder / "cgroup.procs").read_text().split():
+                    os.kill(int(pid), signal.SIGKILL)
+            with suppress(OSError):
+                folder.rmdir()
+        time.sleep(0.02)
 
 
 def _command_line(pid: int) -> str:
