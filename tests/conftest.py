@@ -7,6 +7,7 @@ that they ask for what Docker does; ``DOCKERD`` says where it is.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +28,8 @@ settings.load_profile("steady")
 
 # Daemons and commands under test start as installed ones do: with their compiled files.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# A shell starts its background jobs with interrupts ignored, and so would be all that we start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ORDER = ("engine", "clients", "faults")
 """Folders of the slow tests; the pure ones come before."""
