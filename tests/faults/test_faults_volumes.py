@@ -7,18 +7,25 @@ import shutil
 import signal
 import subprocess
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from bench.http import EngineError
 from bench.processes import end_all
-from tests.support.engine import Engine, cgroups_of, eventually, mounts_below
+from tests.support.engine import Engine, cgroups_of, mounts_below
+from tests.support.engine import eventually as soon
 from tests.support.images import BASE, tar_of
 
 pytestmark = pytest.mark.root
 SIZED = {"size": "16m"}
 FILES = 3000
+
+
+def eventually(check: Callable[[], object]) -> None:
+    """Deadlines are for machines that hardly move."""
+    soon(check, seconds=60)
 
 
 def loop_files(engine: Engine) -> list[str]:
@@ -63,10 +70,10 @@ def test_an_image_is_let_go_at_once(own_engine: Engine) -> None:
     assert len(loop_files(engine)) == 1
     for each in (user, second):
         assert engine.delete(f"/containers/{each}?force=1").status == 204
-    eventually(lambda: not loop_files(engine), seconds=60)
+    eventually(lambda: not loop_files(engine))
     assert sh(engine, "echo kept > /l/f; df -m /l | tail -n 1 | wc -l", "lim:/l") == b"1\n"
     assert sh(engine, "cat /l/f", "lim:/l") == b"kept\n"
-    eventually(lambda: not loop_files(engine), seconds=60)
+    eventually(lambda: not loop_files(engine))
     for each in engine.containers():
         assert engine.delete(f"/containers/{each['Id']}?force=1").status == 204
     assert engine.delete("/volumes/lim").status == 204
@@ -91,7 +98,7 @@ def test_containers_share_a_sized_volume_over_a_crash(own_engine: Engine) -> Non
     pid = engine.inspect(first)["State"]["Pid"]
     assert Path(f"/proc/{pid}/root/l/f").read_text() == "seen\n"
     engine.remove_containers()
-    eventually(lambda: not loop_files(engine), seconds=60)
+    eventually(lambda: not loop_files(engine))
 
 
 def test_reboot(own_engine: Engine) -> None:
@@ -119,7 +126,7 @@ def test_reboot(own_engine: Engine) -> None:
     for folder in sorted(cgroups_of(engine.seen), reverse=True):
         os.rmdir(folder)
     shutil.rmtree(engine.root / "run")
-    eventually(lambda: not loop_files(engine), seconds=60)
+    eventually(lambda: not loop_files(engine))
 
     engine.start()
     names = {each["Name"] for each in engine.get("/volumes").json["Volumes"]}
