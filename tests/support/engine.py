@@ -306,7 +306,7 @@ class Engine:
 
 
 def eventually(
-    check: Callable[[], object], *, seconds: float = 20.0, what: str = "the condition"
+    check: Callable[[], object], *, seconds: float = 60.0, what: str = "the condition"
 ) -> Any:
     """Ask again and again until the answer is true; returns it. ``TimeoutError`` after that."""
     deadline = time.monotonic() + seconds
