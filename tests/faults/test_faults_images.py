@@ -90,7 +90,7 @@ def test_killed_at_random_moments(own_engine: Engine) -> None:
         if engine.get("/images/half:1/json").status == 200:
             assert engine.delete("/images/half:1").status == 200
         with suppress(TimeoutError):
-            eventually(lambda: stored(engine) == before, seconds=10)
+            eventually(lambda: stored(engine) == before, seconds=60)
         assert stored(engine) == before
 
 
@@ -149,7 +149,7 @@ def test_a_full_disk(small_disk: Engine, packed: bool) -> None:
     assert "no space left" in text, (status, text)
     assert status in (200, 500, 507)
     with suppress(TimeoutError):
-        eventually(lambda: stored(engine) == before, seconds=10)
+        eventually(lambda: stored(engine) == before, seconds=60)
     assert stored(engine) == before
     # All is free again, but for what the log and the database have taken.
     assert os.statvfs(engine.data).f_bavail > free * 0.9

@@ -152,7 +152,7 @@ class Terminal:
     def send(self, text: str | bytes) -> None:
         os.write(self._master, text.encode() if isinstance(text, str) else text)
 
-    def expect(self, pattern: str, seconds: float = 15.0) -> re.Match[bytes]:
+    def expect(self, pattern: str, seconds: float = 60.0) -> re.Match[bytes]:
         """Read until ``pattern`` appears after the last match. AssertionError if it does not."""
         deadline = time.monotonic() + seconds
         compiled = re.compile(pattern.encode())
@@ -175,7 +175,7 @@ class Terminal:
         self.text += chunk
         return bool(chunk)
 
-    def wait(self, seconds: float = 20.0) -> int:
+    def wait(self, seconds: float = 60.0) -> int:
         """Its exit code, with the output read to the end."""
         deadline = time.monotonic() + seconds
         while self._read(0.5) and time.monotonic() < deadline:

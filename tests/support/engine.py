@@ -24,8 +24,8 @@ from tests.support.images import BASE, busybox_root, docker_archive
 
 from wherry.networks.ruleset import table_name
 
-START_SECONDS = 30.0
-STOP_SECONDS = 20.0
+START_SECONDS = 60.0
+STOP_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
