@@ -195,4 +195,9 @@ def test_clients_over_mutual_tls(stopped: Engine) -> None:
     big = os.urandom(3 << 20)
     done = run("client", *box, "cat", given=big)
     assert done.stdout == big
+    name = stopped.create("true")
+    (folder / "big").write_bytes(big)
+    assert run("client", "cp", str(folder / "big"), f"{name}:/in").returncode == 0
+    assert run("client", "cp", f"{name}:/in", str(folder / "out")).returncode == 0
+    assert (folder / "out").read_bytes() == big
     assert run("rogue", "version").returncode != 0

@@ -51,17 +51,17 @@ async def send_body(
     if transport is None:
         raise ConnectionResetError("the client is gone")
     await response.prepare(call.request)
-    # With no room for a backlog, the drain ends when the head is with the kernel.
-    transport.set_write_buffer_limits(0)
-    call.request.writer.send_headers()
-    await call.request.writer.drain()
-    transport.set_write_buffer_limits()
     descriptor = raw_socket(call)
     try:
         if descriptor < 0:
             queued = _Queued(response, asyncio.get_running_loop())
             await in_own_thread(lambda: work(queued), name="download", stop=queued.gone.set)
         else:
+            # With no room for a backlog, the drain ends when the head is with the kernel.
+            transport.set_write_buffer_limits(0)
+            call.request.writer.send_headers()
+            await call.request.writer.drain()
+            transport.set_write_buffer_limits()
             with socket.socket(fileno=os.dup(descriptor)) as handle:
                 widen(handle)
             straight = _Straight(descriptor, chunked=call.request.version >= (1, 1))
