@@ -250,14 +250,9 @@ def half_close(sock: socket.socket) -> None:
     import socket
 
     if hasattr(sock, "unwrap"):
-        # TLS: closing one direction is the close_notify alert. ``shutdown`` on the Python object
-        # would drop the TLS layer for receiving as well.
-        import ssl
+        from wherry.client.tls import close_notify
 
-        try:
-            sock.unwrap()
-        except (ssl.SSLError, OSError, ValueError):
-            pass
+        close_notify(sock)
         return
     sock.shutdown(socket.SHUT_WR)
 

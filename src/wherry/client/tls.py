@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import select
+import socket
 import ssl
 
 from wherry.client.config import Tls
@@ -75,3 +77,38 @@ def _word(error: OSError) -> str:
     if isinstance(error, ssl.SSLError) and error.reason:
         return error.reason.lower().replace("_", " ")
     return error.strerror or str(error)
+
+
+def close_notify(sock: socket.socket) -> None:
+    """Close our direction of a connection that does not block; the other one stays open.
+
+    ``unwrap`` sends the alert and then reads on for the other side's; what it reads instead (an
+    answer on its way) is lost, and ``shutdown`` drops the layer for receiving as well. So the
+    connection changes places with a pipe meanwhile, on which there is nothing to read.
+    """
+    assert isinstance(sock, ssl.SSLSocket)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        connection = os.dup(sock.fileno())
+        try:
+            os.dup2(theirs.fileno(), sock.fileno(), inheritable=False)
+            try:
+                sock.unwrap()
+            except (ssl.SSLError, OSError, ValueError):
+                pass  # "more must be read"
+        finally:
+            os.dup2(connection, sock.fileno(), inheritable=False)
+            os.close(connection)
+        try:
+            alert = ours.recv(1 << 16)
+        except BlockingIOError:
+            return
+    while alert:
+        try:
+            alert = alert[os.write(sock.fileno(), alert) :]
+        except BlockingIOError:
+            select.select([], [sock.fileno()], [])
+        except OSError:
+            return  # nobody is there any more
