@@ -77,8 +77,12 @@ def test_contexts(tmp_path: Path) -> None:
 
 def test_config_folder(tmp_path: Path) -> None:
     env = {"HOME": str(tmp_path)}
-    assert load("", env).folder == str(tmp_path / ".wherry")
-    (tmp_path / ".docker").mkdir()
+    # What is stored in a fresh home is Docker's too, and still found when Docker's client comes.
+    fresh = load("", env)
+    assert (fresh.folder, fresh.borrowed) == (str(tmp_path / ".docker"), True)
+    fresh.choose_context("far")
+    assert load("", env).current_context() == "far"
+    assert not (tmp_path / ".docker" / "config.json").exists()
     (tmp_path / ".docker" / "config.json").write_text('{"psFormat": "x"}')
     found = load("", env)
     assert found.borrowed

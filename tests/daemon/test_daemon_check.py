@@ -16,6 +16,7 @@ from wherry.daemon.root import check
 from wherry.errors import Invalid
 
 ULIMIT = {"Name": "nofile", "Soft": 5, "Hard": 1}
+LIMITED = {"host": "unix:///a", "scope": "read-only"}
 
 
 def checked(tmp_path: Path, data: Any) -> None:
@@ -31,6 +32,8 @@ GOOD: list[dict[str, Any]] = [
     {"dns": ["1.1.1.1", "fe80::1%eth0"], "dns-search": [".", "a.example", "_tcp.b."]},
     {"bridge": "none", "labels": ["a=b", "c="], "bip": "10.0.0.0/31"},
     {"default-address-pools": [{"base": "10.0.0.0/8", "size": 24}]},
+    {"hosts": ["fd://", "unix:///a", "tcp://127.0.0.1:2375"], "insecure-loopback": True},
+    {"runtimes": {"mine": {"path": "/bin/sh"}}, "default-runtime": "mine", "group": "0"},
 ]
 
 
@@ -75,6 +78,18 @@ BAD: list[tuple[Any, str]] = [
     ({"hosts": ["unix:///a", "unix:///a"]}, "the host unix:///a is there twice"),
     ({"runtimes": {"": {"path": "/bin/true"}}}, "a runtime has no name"),
     ({"runtimes": {"x": {"path": "/no/such"}}}, "runtime x: /no/such"),
+    ({"default-runtime": "nope"}, "default-runtime nope"),
+    ({"hosts": ["foo://x"]}, "invalid host foo://x"),
+    ({"hosts": ["unix://a"]}, "the path is not absolute"),
+    ({"hosts": ["unix:///" + "a" * 120]}, "at most 107 bytes"),
+    ({"hosts": ["tcp://127.0.0.1:x"]}, "invalid host tcp://127.0.0.1:x"),
+    ({"hosts": ["tcp://127.0.0.1:1/x"]}, "a TCP address has no path"),
+    ({"hosts": ["tcp://127.0.0.1:2375"]}, "refusing to listen on tcp://127.0.0.1:2375"),
+    ({"hosts": ["tcp://0.0.0.0:1"], "insecure-loopback": True}, "refusing to listen"),
+    ({"hosts": ["tcp://127.0.0.1:1"], "tls": True}, "--tls alone"),
+    ({"hosts": ["tcp://127.0.0.1:1"], "tlsverify": True}, "--tlsverify needs --tlscacert"),
+    ({"group": "nosuchgroup"}, "group nosuchgroup not found"),
+    ({"sockets": [LIMITED | {"group": "nosuchgroup"}]}, "group nosuchgroup not found"),
     ({"log-driver": "paper"}, "log-driver paper"),
     ({"log-opts": {"x": "y"}}, "unknown log opt 'x'"),
     ({"log-opts": {"max-size": "lots"}}, "max-size: lots"),
@@ -98,12 +113,13 @@ def test_bad(tmp_path: Path, data: Any, says: str) -> None:
     assert says in failure.value.message
 
 
-def validate(tmp_path: Path, data: str) -> subprocess.CompletedProcess[str]:
+def wherryd(tmp_path: Path, data: str, *flags: str) -> subprocess.CompletedProcess[str]:
+    """Run the daemon's command to its end; it makes neither data root nor run directory."""
     path = tmp_path / "daemon.json"
     path.write_text(data)
     start = "import sys; from wherry.daemon.main import main; sys.exit(main())"
     root = tmp_path / "root"
-    command = [sys.executable, "-c", start, "--validate", "--config", str(path)]
+    command = [sys.executable, "-c", start, *flags, "--config", str(path)]
     command += ["--data-root", str(root), "--run-dir", str(root)]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2] / "src")}
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
@@ -112,8 +128,17 @@ def validate(tmp_path: Path, data: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_validate_says_it_and_makes_nothing(tmp_path: Path) -> None:
-    good = validate(tmp_path, '{"mtu": 1400}')
+    good = wherryd(tmp_path, '{"mtu": 1400}', "--validate")
     assert (good.returncode, good.stdout, good.stderr) == (0, "configuration OK\n", "")
-    bad = validate(tmp_path, '{"mtu": 14}')
+    bad = wherryd(tmp_path, '{"mtu": 14}', "--validate")
     assert (bad.returncode, bad.stdout) == (1, "")
     assert bad.stderr == "wherryd: invalid --mtu 14: it is from 68 to 65535\n"
+
+
+def test_a_start_refuses_what_validate_refuses(tmp_path: Path) -> None:
+    said = wherryd(tmp_path, "", "--validate", "--host", "foo://x")
+    started = wherryd(tmp_path, "", "--host", "foo://x")
+    assert (said.returncode, started.returncode) == (1, 1)
+    assert said.stdout == started.stdout == ""
+    assert said.stderr == started.stderr
+    assert said.stderr.startswith("wherryd: invalid host foo://x")

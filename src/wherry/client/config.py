@@ -126,10 +126,9 @@ def load(folder: str, env: Mapping[str, str]) -> Config:
     borrowed = False
     if not chosen:
         chosen = os.path.join(home, ".wherry")
-        if not os.path.isdir(chosen):
-            docker = os.path.join(home, ".docker")
-            borrowed = os.path.isdir(docker)
-            chosen = docker if borrowed else chosen
+        borrowed = not os.path.isdir(chosen)
+        if borrowed:
+            chosen = os.path.join(home, ".docker")
     return Config(chosen, borrowed=borrowed, values=read_json(os.path.join(chosen, "config.json")))
 
 

@@ -21,6 +21,8 @@ _GROUPS = ("docker", "wherry")
 _PATH_LIMIT = 107
 """Bytes of a unix socket's path that the kernel can hold."""
 _FIRST_PASSED = 3
+_Address = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
+_Found = tuple[socket.AddressFamily, socket.SocketKind, int, str, _Address]
 
 
 @dataclass
@@ -45,6 +47,23 @@ class Listener:
                     self.path.unlink()
 
 
+def check(config: Config) -> None:
+    """What ``open_all`` would refuse of the configuration, with nothing made.
+
+    ``Invalid`` names the host or the option. Sockets that systemd passes (``fd://``) are not
+    looked for: only the started daemon has them.
+    """
+    asked = [(host, "") for host in config.hosts]
+    asked += [(limited.host, limited.group) for limited in config.sockets]
+    for host, group in asked:
+        scheme, rest = _split(host)
+        if scheme == "unix":
+            _socket_path(rest, config)
+            _group(group or config.text("group"))
+        elif scheme == "tcp":
+            _resolved(host, rest, config)
+
+
 def open_all(config: Config) -> list[Listener]:
     """Bind every host of the configuration, or none. ``Invalid`` and ``Conflict`` name the host."""
     listeners: list[Listener] = []
@@ -66,26 +85,34 @@ def _open(host: str, config: Config, group: str) -> list[Listener]:
 
 
 def _bound(host: str, config: Config, group: str) -> list[Listener]:
-    scheme, separator, rest = host.partition("://")
-    if not separator:
-        if host.startswith("/"):
-            scheme, rest = "unix", host
-        else:
-            scheme, rest = "tcp", host
+    scheme, rest = _split(host)
     if scheme == "unix":
-        return [_unix(Path(rest or config.paths.socket), group)]
+        return [_unix(_socket_path(rest, config), group)]
     if scheme == "tcp":
         return _tcp(host, rest, config)
-    if scheme == "fd":
-        return _passed(host)
-    raise Invalid(f"invalid host {host}: it starts with unix://, tcp:// or fd://")
+    return _passed(host)
 
 
-def _unix(path: Path, group: str) -> Listener:
+def _split(host: str) -> tuple[str, str]:
+    """The scheme (unix, tcp or fd; also where it is left out) and what comes after it."""
+    scheme, separator, rest = host.partition("://")
+    if not separator:
+        return ("unix" if host.startswith("/") else "tcp"), host
+    if scheme not in ("unix", "tcp", "fd"):
+        raise Invalid(f"invalid host {host}: it starts with unix://, tcp:// or fd://")
+    return scheme, rest
+
+
+def _socket_path(rest: str, config: Config) -> Path:
+    path = Path(rest or config.paths.socket)
     if not path.is_absolute():
         raise Invalid(f"invalid host unix://{path}: the path is not absolute")
     if len(os.fsencode(path)) > _PATH_LIMIT:
         raise Invalid(f"invalid host unix://{path}: a socket's path has at most 107 bytes")
+    return path
+
+
+def _unix(path: Path, group: str) -> Listener:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o711)
     _clear(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -146,7 +173,8 @@ def _group(name: str) -> int | None:
     return None
 
 
-def _tcp(host: str, rest: str, config: Config) -> list[Listener]:
+def _resolved(host: str, rest: str, config: Config) -> tuple[ssl.SSLContext | None, list[_Found]]:
+    """The TLS context, and what ``getaddrinfo`` says of every socket to bind."""
     tls = _context(config) if config.flag("tlsverify") else None
     if tls is None and config.flag("tls"):
         raise Invalid("--tls alone does not check who calls: use --tlsverify with --tlscacert")
@@ -164,8 +192,13 @@ def _tcp(host: str, rest: str, config: Config) -> list[Listener]:
         raise Invalid(f"invalid host {host}: {error}") from error
     if tls is None:
         _refuse_open(host, [str(each[4][0]) for each in found], config)
+    return tls, list(dict.fromkeys(found))
+
+
+def _tcp(host: str, rest: str, config: Config) -> list[Listener]:
+    tls, found = _resolved(host, rest, config)
     listeners: list[Listener] = []
-    for family, kind, protocol, _, address in dict.fromkeys(found):
+    for family, kind, protocol, _, address in found:
         sock = socket.socket(family, kind, protocol)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -24,6 +24,7 @@ from wherry.api.volumes import VolumeRoutes
 from wherry.containers.engine import ContainerEngine
 from wherry.containers.facts import HostFacts as ContainerFacts
 from wherry.containers.oci_specs import OciSpecs
+from wherry.daemon import listeners
 from wherry.daemon.config import Config
 from wherry.daemon.defaults import ContainerDefaults, container_defaults
 from wherry.daemon.events import EventBus
@@ -39,7 +40,7 @@ from wherry.networks.assembly import Networks
 from wherry.networks.settings import NetworkSettings
 from wherry.runtime.commands import find
 from wherry.runtime.port import RuntimeFacts
-from wherry.runtime.probe import hidden_mounts, open_runtime
+from wherry.runtime.probe import PREFERRED, hidden_mounts, open_runtime
 from wherry.store.database import Database
 from wherry.volumes.containers import ContainerVolumes
 from wherry.volumes.plugins import SOCKET_FOLDERS, PluginFolder
@@ -141,7 +142,8 @@ def check(config: Config) -> None:
     """
     NetworkSettings.parse(config.settings).default_subnet()
     container_defaults(config)
-    _runtimes(config)
+    _default_runtime(config, _runtimes(config))
+    listeners.check(config)
 
 
 async def build(live: Live, database: Database, events: EventBus, identity: str) -> WherryEngine:
@@ -301,6 +303,16 @@ def _runtimes(config: Config) -> Mapping[str, str]:
         if find(path) is None:
             raise Invalid(f"runtime {name}: {path} is not an executable file")
     return {name: str(find(path)) for name, path in config.runtimes.items()}
+
+
+def _default_runtime(config: Config, runtimes: Mapping[str, str]) -> None:
+    name = config.text("default_runtime")
+    if not name or name in runtimes:
+        return
+    if name not in PREFERRED:
+        raise Invalid(f"default-runtime {name}: there is no such runtime (see --add-runtime)")
+    if find(name) is None:
+        raise Invalid(f"default-runtime {name} is not installed: install the package {name}")
 
 
 def warnings(host: host_facts.HostFacts, config: Config) -> list[str]:
