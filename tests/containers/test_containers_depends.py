@@ -206,6 +206,36 @@ async def test_health_is_waited_for(world: World, verdict: str) -> None:
     assert world.state("web")["Running"] is (verdict == "healthy")
 
 
+@pytest.mark.parametrize("by", ["stop", "kill"])
+@pytest.mark.parametrize("again", ["start", "restart"])
+async def test_waiting_is_cancelled(world: World, by: str, again: str) -> None:
+    engine = world.engine
+    await make(world, "db", check=CHECK)
+    await make(world, "mid", depends_on=["db:healthy"])
+    web = await make(world, "web", depends_on=["db:healthy"])
+    await make(world, "far", depends_on=["mid"])
+    tasks = {}
+    for name in ("web", "far"):
+        tasks[name] = spawn(getattr(engine, again)(name), name=name)
+    await world.until(lambda: world.state("db")["Running"] and bool(engine._book.get("mid").waits))
+    with pytest.raises(Conflict, match="is not running"):
+        await engine.kill("web", "HUP")
+    assert not tasks["web"].done()
+    for name, task in tasks.items():
+        await getattr(engine, by)(name)
+        with pytest.raises(Conflict, match=f"{name} waited for .* cancelled by {by}"):
+            await task
+    with pytest.raises(NotModified if by == "stop" else Conflict, match="is not running"):
+        await getattr(engine, by)("web")
+    set_health(world, "db", "healthy")
+    # What was begun for another goes on; what was cancelled does not.
+    await world.until(lambda: world.state("mid")["Running"])
+    assert world.state("web")["Status"] == world.state("far")["Status"] == "created"
+    assert not engine._book.get("web").watchers
+    await engine.start("web")
+    assert world.state(web)["Running"]
+
+
 async def test_what_is_removed_meanwhile(world: World) -> None:
     await make(world, "db", check=CHECK)
     await make(world, "web", depends_on=["db:healthy"])

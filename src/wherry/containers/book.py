@@ -53,10 +53,19 @@ class Live:
         self.execs: set[str] = set()
         self.watchers: set[asyncio.Event] = set()
         """Told of every change of the record, and of its end."""
+        self.waits: set[asyncio.Future[str]] = set()
+        """Starts that wait for what the container depends on; the result is who cancels one."""
 
     @property
     def id(self) -> str:
         return self.record.id
+
+    def call_off(self, by: str) -> bool:
+        """Cancel the starts that still wait; False when there are none."""
+        waiting = [each for each in self.waits if not each.done()]
+        for each in waiting:
+            each.set_result(by)
+        return bool(waiting)
 
 
 class Book:

@@ -9,9 +9,10 @@ is not its maker's to say.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 import msgspec
 
@@ -20,6 +21,7 @@ from wherry.containers.health import plan_of
 from wherry.containers.record import Record
 from wherry.containers.transitions import Status, has_process
 from wherry.errors import Conflict, Invalid, NotFound, NotModified, WherryError
+from wherry.linux.tasks import spawn
 from wherry.wire.container import HostConfig
 
 LABEL = "wherry.depends-on"
@@ -126,7 +128,7 @@ def _never_completes(record: Record) -> str:
 class Dependencies:
     """``start`` starts a container, with what that one needs."""
 
-    def __init__(self, book: Book, start: Callable[[Live], Awaitable[None]]) -> None:
+    def __init__(self, book: Book, start: Callable[[Live], Coroutine[Any, Any, None]]) -> None:
         self._book = book
         self._start = start
 
@@ -153,7 +155,8 @@ class Dependencies:
     async def ready(self, live: Live) -> None:
         """Start what the container needs and wait until it is as wished.
 
-        ``Conflict`` says which one cannot be had, and why.
+        ``Conflict`` says which one cannot be had, and why, or that a stop or kill cancelled the
+        waiting. What was begun for it goes on then.
         """
         record = live.record
         mine = wishes(record.host_config)
@@ -162,12 +165,29 @@ class Dependencies:
         found = circle(record.name, self._needs)
         if found:
             raise Conflict(f"container {record.name} depends on itself: {' -> '.join(found)}")
-        results = await asyncio.gather(
+        off: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        all_met = spawn(self._meet_all(live, mine), name=f"dependencies of {live.id[:12]}")
+        live.waits.add(off)
+        try:
+            await asyncio.wait((off, all_met), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            live.waits.discard(off)
+            all_met.cancel()
+        if off.done():
+            names = ", ".join(map(str, mine))
+            raise Conflict(
+                f"container {record.name} waited for {names}: the start was cancelled by "
+                f"{off.result()}"
+            )
+        for result in await all_met:
+            if result is not None:
+                raise result
+
+    async def _meet_all(self, live: Live, mine: list[Wish]) -> list[BaseException | None]:
+        """Why each wish cannot be met, in order."""
+        return await asyncio.gather(
             *(self._meet(live, wish) for wish in mine), return_exceptions=True
         )
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
 
     async def _meet(self, live: Live, wish: Wish) -> None:
         name = live.record.name
@@ -198,7 +218,9 @@ class Dependencies:
 
     async def _begin(self, name: str, wish: Wish, needed: Live) -> None:
         try:
-            await self._start(needed)
+            # A start is never torn in two, whoever waits for it.
+            title = f"start {needed.id[:12]}"
+            await asyncio.shield(spawn(self._start(needed), name=title, awaited=True))
         except NotModified:
             return
         except WherryError as error:

@@ -42,14 +42,19 @@ class Stopper:
     async def stop(self, live: Live, timeout: int | None, signal: str | None) -> None:
         """Signal, wait, then SIGKILL. ``timeout`` seconds; -1 for ever.
 
-        Raises ``NotModified`` when it does not run.
+        A start that waits for what the container depends on is cancelled. Raises ``NotModified``
+        when it neither runs nor waits.
         """
         config = live.record.config
         number = signals.parse(signal or config.stop_signal or "SIGTERM")
         if timeout is None:
             timeout = DEFAULT_TIMEOUT if config.stop_timeout is None else config.stop_timeout
         async with live.lock:
+            waited = live.call_off("stop")
             if not counts_as_running(live.record.status):
+                if waited:
+                    self._book.commit(live, stopped_by_user=True)
+                    return
                 raise NotModified(f"container {live.id} is not running")
             live.stopping = True
             self._book.commit(live, stopped_by_user=True)
@@ -66,19 +71,25 @@ class Stopper:
         self._book.publish(live.record, "stop")
 
     async def kill(self, live: Live, signal: str | None) -> None:
-        """Send a signal; SIGKILL waits for the end. Raises ``Conflict`` when it does not run."""
+        """Send a signal; SIGKILL waits for the end. One that ends cancels a start that waits for
+        what the container depends on. Raises ``Conflict`` when it neither runs nor waits.
+        """
         number = signals.parse(signal or "SIGKILL")
         async with live.lock:
+            own = live.record.config.stop_signal
+            ending = number in _ENDING or (bool(own) and number == signals.parse(own or ""))
+            waited = ending and live.call_off("kill")
             if not has_process(live.record.status):
                 if live.record.status is Status.RESTARTING:
                     self._book.commit(live, stopped_by_user=True)
                     self._supervisor.halt(live)
                     return
+                if waited:
+                    self._book.commit(live, stopped_by_user=True)
+                    return
                 raise Conflict(
                     f"cannot kill container: {live.record.name}: container {live.id} is not running"
                 )
-            own = live.record.config.stop_signal
-            ending = number in _ENDING or (bool(own) and number == signals.parse(own or ""))
             if ending:
                 live.stopping = True
                 self._book.commit(live, stopped_by_user=True)
