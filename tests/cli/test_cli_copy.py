@@ -34,6 +34,25 @@ def test_split_argument(word: str, found: tuple[str, str]) -> None:
     assert split_argument(word) == found
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("", "web:/tmp"), "source can not be empty"),
+        (("a", "", "web:/tmp"), "source can not be empty"),
+        (("web:/etc", ""), "destination can not be empty"),
+        (("a", "web:"), '"web:" names no path inside the container'),
+        (("web:", "a"), '"web:" names no path inside the container'),
+    ],
+)
+def test_what_is_empty_means_nothing(
+    words: tuple[str, ...], said: str, daemon: FakeDaemon, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An unset variable of a script is not the root of this machine."""
+    assert main(["cp", *words]) == 1
+    assert said in capsys.readouterr().err
+    assert [each for each in daemon.requests if "archive" in each.path] == []
+
+
 def test_inside() -> None:
     assert inside("etc") == ""
     assert inside("etc/") == ""

@@ -203,7 +203,14 @@ async def test_copy_up_into_a_sized_volume(house: VolumesHost) -> None:
     await house.service.create("lim", options={"size": "8m"})
     (data,) = await house.start("c1", binds=["lim:/d"])
     assert Path(data, "a").read_text() == "x"
-    assert set(os.listdir(data)) <= {"a", "lost+found"}
+    assert os.listdir(data) == ["a"]
+
+
+async def test_another_size_is_no_other_content(house: VolumesHost) -> None:
+    await house.service.create("lim", options={"size": "8m"})
+    await house.service.update("lim", size=16 << 20)
+    (data,) = await house.start("c1", binds=["lim:/d"])
+    assert os.listdir(data) == []
 
 
 def _volume(subpath: str) -> Mount:

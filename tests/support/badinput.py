@@ -310,6 +310,7 @@ TABLE: dict[str, tuple[Bad, ...]] = {
         Bad("/version%00", 400, "null byte"),
     ),
     "GET /info": (not_this("POST", "/info"), Bad("/info/more", 404, "page not found")),
+    "POST /build/prune": bad_filters("/build/prune"),
     "GET /system/df": (
         Bad("/system/df?type=nonsense", 400, "unknown object type: nonsense"),
         not_this("POST", "/system/df"),

@@ -18,7 +18,6 @@ _MISSING: tuple[tuple[str, str, str], ...] = (
     ("GET", "/images/{name:.+}/attestations", "attestations (/images/{name}/attestations)"),
     ("GET", "/distribution/{name:.+}/json", "registry look-ups (/distribution)"),
     ("POST", "/build", "image build (/build)"),
-    ("POST", "/build/prune", "build cache (/build/prune)"),
     ("POST", "/build/cancel", "image build (/build/cancel)"),
     ("POST", "/session", "BuildKit sessions (/session)"),
     ("POST", "/grpc", "BuildKit (/grpc)"),

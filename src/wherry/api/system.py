@@ -12,6 +12,9 @@ from wherry.errors import Invalid, NotFound
 
 _NO_VIRTUAL_SIZE = (1, 44)
 _SUMS = (1, 52)
+_BUILD_FILTERS = frozenset(
+    ["until", "id", "parent", "type", "description", "inuse", "shared", "private", "unused-for"]
+)
 
 
 class System(Protocol):
@@ -41,6 +44,7 @@ class SystemRoutes:
         router.add("GET", "/version", self.version)
         router.add("GET", "/info", self.info)
         router.add("GET", "/system/df", self.disk_usage)
+        router.add("POST", "/build/prune", self.prune_builds)
         router.add("GET", "/plugins", self.plugins)
         router.add("GET", "/plugins/{name:.+}/json", self.plugin)
 
@@ -72,6 +76,12 @@ class SystemRoutes:
     async def plugin(self, call: Call) -> web.StreamResponse:
         """``docker inspect NAME`` asks here last: "not found" is what it needs to hear."""
         raise NotFound(f'plugin "{call.path["name"]}" not found')
+
+    async def prune_builds(self, call: Call) -> web.StreamResponse:
+        """``docker system prune`` asks for it last. Nothing is built, so nothing is kept: the
+        cache is empty, as ``/system/df`` says too."""
+        call.query.filters().validate(_BUILD_FILTERS)
+        return json_reply({"CachesDeleted": None, "SpaceReclaimed": 0})
 
     async def disk_usage(self, call: Call) -> web.StreamResponse:
         known = frozenset({"container", "image", "volume", "build-cache"})

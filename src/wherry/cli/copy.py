@@ -45,8 +45,16 @@ _CLEAR = "\x1b[2K\r"
 
 def cp(ctx: Context, options: Options, args: list[str]) -> None:
     *words, last = args
+    # ``cp "$SOURCE" ...`` of a variable that is not set must not mean this machine's root.
+    if not all(words):
+        raise CliError("source can not be empty")
+    if not last:
+        raise CliError("destination can not be empty")
     target, target_path = split_argument(last)
     sources = [split_argument(word) for word in words]
+    for container, path in (*sources, (target, target_path)):
+        if container and not path:
+            raise CliError(f'"{container}:" names no path inside the container')
     if len({bool(container) for container, _ in sources}) > 1:
         raise CliError("cannot copy from containers and from this machine at once")
     if not sources[0][0] and not target:

@@ -160,7 +160,7 @@ def stats(ctx: Context, options: Options, args: list[str]) -> int:
             ctx.out.write(text)
             ctx.out.flush()
         time.sleep(_REDRAW)
-    return 0
+    return _failures(ctx, watchers)
 
 
 def _failures(ctx: Context, watchers: dict[str, Watcher]) -> int:

@@ -88,7 +88,8 @@ def rounded(size: int) -> int:
 
 
 async def _drop_lost_and_found(image: Path) -> None:
-    """A new volume is empty, as one without a size is."""
+    """A volume holds what its users put there, as one without a size does. One that holds rescued
+    files stays."""
     tool = _tool("debugfs")
     if tool is None:
         return
@@ -151,6 +152,7 @@ async def _resize_aside(tool: str, image: Path, size: int) -> None:
         copy = str(copied)
         await files.command(check, "-f", "-y", copy, what="checking the volume", good=(0, 1))
         await files.command(tool, copy, f"{size // 1024}K", what="changing the volume's size")
+        await _drop_lost_and_found(copied)  # the check makes one where there is none
         os.truncate(copied, size)
         await asyncio.to_thread(_flush, copied)
         copied.rename(image)
