@@ -41,6 +41,8 @@ def test_options_are_read() -> None:
         ({"mode": "fast"}, "logger: logging mode not supported: fast"),
         ({"env-regex": "("}, "invalid value for env-regex"),
         ({"tag": "{{.ID"}, "invalid value for tag: {{.ID"),
+        ({"tag": "{{.ID}}/{{.Nope}}"}, "invalid value for tag: {{.ID}}/{{.Nope}}"),
+        ({"tag": "{{.Name.Nope}}"}, "invalid value for tag: {{.Name.Nope}}"),
         (
             {"max-buffer-size": "2m"},
             "logger: max-buffer-size option is only supported with 'mode=non-blocking'",
@@ -55,6 +57,19 @@ def test_bad_options_are_named(options: dict[str, str], message: str) -> None:
     with pytest.raises(Invalid) as failure:
         policy(LogConfig(type="json-file", config=options))
     assert failure.value.message.startswith(message)
+
+
+@pytest.mark.parametrize("driver", ["json-file", "syslog"])
+def test_a_tag_names_only_what_is_there(driver: str) -> None:
+    """What depends on the container, as the second word of its command, is not judged."""
+    for tag in (
+        "{{.FullID}}/{{.ContainerName}}/{{.DaemonName}}",
+        '{{index (split .Command " ") 1}}',
+        "{{slice .Name 0 9}}{{.ExtraAttributes.team}}",
+    ):
+        assert policy(LogConfig(type=driver, config={"tag": tag})).keeps
+    with pytest.raises(Invalid, match="can't evaluate field Nope"):
+        policy(LogConfig(type=driver, config={"tag": "{{.Nope}}"}))
 
 
 def test_drivers_that_are_not_there() -> None:

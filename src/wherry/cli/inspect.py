@@ -57,7 +57,7 @@ def inspect_names(
         from wherry.cli.transfer import platform_json
 
         queries["image"] = {"platform": platform_json(platform)}
-    found: list[Any] = []
+    found: list[tuple[str, Any]] = []
     problems: list[str] = []
     for name in names:
         try:
@@ -65,10 +65,11 @@ def inspect_names(
         except ClientError as error:
             problems.append(error.message)
     format = options.text("format")
+    plain = [one for _kind, one in found]
     if not format:
-        ctx.say(json.dumps(found, indent=4, ensure_ascii=False))
+        ctx.say(json.dumps(plain, indent=4, ensure_ascii=False))
     elif format == "json":
-        ctx.say(json.dumps(found, separators=(",", ":"), ensure_ascii=False))
+        ctx.say(json.dumps(plain, separators=(",", ":"), ensure_ascii=False))
     else:
         _templated(ctx, found, unescape(format))
     ctx.out.flush()
@@ -77,27 +78,35 @@ def inspect_names(
     return 1 if problems else 0
 
 
-def _templated(ctx: Context, found: list[Any], template: str) -> None:
+def _templated(ctx: Context, found: Sequence[tuple[str, Any]], template: str) -> None:
+    """As Docker: over the object with all its fields, else, for the error's words, as it came."""
     from wherry.cli.templates import compiled, render
+    from wherry.cli.zeros import typed
 
     # A malformed template is an error even where nothing was found.
     compiled(template)
-    for one in found:
+    for kind, one in found:
         try:
-            ctx.say(render(template, one, strict=True))
+            shown = render(template, typed(kind, one), strict=True)
         except CliError:
-            ctx.say("")
-            raise
+            try:
+                shown = render(template, one, strict=True)
+            except CliError:
+                ctx.say("")
+                raise
+        ctx.say(shown)
     if not found:
         ctx.say("")
 
 
-def _one(ctx: Context, name: str, kinds: Sequence[str], queries: dict[str, dict[str, Any]]) -> Any:
-    """``queries``: further parameters of some kinds."""
+def _one(
+    ctx: Context, name: str, kinds: Sequence[str], queries: dict[str, dict[str, Any]]
+) -> tuple[str, Any]:
+    """The kind of the object and the object. ``queries``: further parameters of some kinds."""
     for kind in kinds:
         query = queries.get(kind, {})
         try:
-            return ctx.client.get(PATHS[kind].format(name), **query)
+            return kind, ctx.client.get(PATHS[kind].format(name), **query)
         except ApiError as error:
             # 501: this kind does not exist in this daemon; another may.
             if len(kinds) == 1 or error.status not in (400, 404, 501):

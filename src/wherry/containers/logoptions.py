@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from wherry.containers.shipping import options as shipping
+from wherry.containers.shipping.origin import check_tag
 from wherry.errors import Invalid, NotImplementedYet
 from wherry.wire.container import LogConfig
 from wherry.wire.durations import parse_ram, parse_size
@@ -65,7 +66,7 @@ def policy(config: LogConfig | None) -> LogPolicy:
     for name in own:
         if name not in _OPTIONS[driver]:
             raise Invalid(f"unknown log opt '{name}' for {driver} log driver")
-    shipping.tag_template(own)
+    check_tag(own)
     if driver == "none":
         return LogPolicy(False, 0, 1, False, readable=False)
     return LogPolicy(
@@ -78,13 +79,15 @@ def policy(config: LogConfig | None) -> LogPolicy:
 
 def _sending(driver: str, options: Mapping[str, str], backlog: int) -> LogPolicy:
     own = {name: value for name, value in options.items() if name not in _CACHE}
+    target = shipping.target(driver, own)
+    check_tag(own)
     return LogPolicy(
         True,
         _size(options, "cache-max-size", _CACHE_SIZE),
         _count(options, "cache-max-file", _CACHE_COUNT),
         shipping.switch(options, "cache-compress", default=True),
         readable=not shipping.switch(options, "cache-disabled"),
-        target=shipping.target(driver, own),
+        target=target,
         backlog=backlog,
     )
 

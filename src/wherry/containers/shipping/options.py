@@ -119,7 +119,6 @@ def target(driver: str, options: Options) -> Target:
     for name in options:
         if name not in KNOWN[driver]:
             raise Invalid(f"unknown log opt '{name}' for {driver} log driver")
-    tag_template(options)
     if driver == "syslog":
         return _syslog(options)
     if driver == "gelf":

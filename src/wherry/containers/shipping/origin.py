@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from wherry.containers.shipping.options import Options, tag_template
-from wherry.errors import WherryError
+from wherry.errors import Invalid, WherryError
 
 _SHORT = 12
 
@@ -29,10 +29,36 @@ class Origin:
     """Labels and variables that the options ask for."""
 
 
+_SAMPLE = Origin("0" * 64, "name", "sha256:" + "0" * 64, "image", ["command"], "", "host")
+
+
+def check_tag(options: Options) -> None:
+    """Raises ``Invalid`` for a ``tag`` that is malformed or names a field that is not there.
+
+    What else fails may depend on the container (an index, a slice): that is not judged here.
+    """
+    text = options.get("tag", "")
+    if not text:
+        return
+    template = tag_template(options)
+    try:
+        template.render(_fields(_SAMPLE), struct="Info")
+    except WherryError as error:
+        if "can't evaluate field" in error.message:
+            raise Invalid(f"invalid value for tag: {text}: {error.message}") from None
+
+
 def tag_of(origin: Origin, options: Options) -> str:
     """The option ``tag`` over Docker's fields; the short id where it cannot be rendered."""
+    try:
+        return tag_template(options).render(_fields(origin), struct="Info")
+    except WherryError:
+        return origin.id[:_SHORT]
+
+
+def _fields(origin: Origin) -> dict[str, Any]:
     short_image = origin.image_id.removeprefix("sha256:")[:_SHORT]
-    fields: dict[str, Any] = {
+    return {
         "ID": origin.id[:_SHORT],
         "FullID": origin.id,
         "Name": origin.name,
@@ -46,7 +72,3 @@ def tag_of(origin: Origin, options: Options) -> str:
         "ContainerName": f"/{origin.name}",
         "ExtraAttributes": dict(origin.extra),
     }
-    try:
-        return tag_template(options).render(fields, struct="Info")
-    except WherryError:
-        return origin.id[:_SHORT]
