@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from tests.engine.networks_host import Container, Daemon, Echo, ask, own_host, request, run
 
+from wherry.errors import Conflict
+from wherry.linux import netlink, nft
+from wherry.linux.netlink import Netlink
 from wherry.networks.settings import NetworkSettings
 from wherry.wire.network import NetworkCreate
 
@@ -112,3 +115,65 @@ async def test_links_are_open_where_containers_do_not_reach_each_other(tmp_path:
             end(db, other, web)
     finally:
         await daemon.dismantle()
+
+
+CARD, CARD_ADDRESS = "card0", ("192.0.2.9", 24)
+
+
+def add_card() -> int:
+    """An interface of the host that is no bridge, with an address."""
+    with Netlink() as kernel:
+        kernel.run([netlink.add_pair(CARD, "card1")])
+        index = netlink.index_of(CARD)
+        assert index
+        kernel.run(
+            [netlink.set_link(CARD, up=True), netlink.add_address(index, *CARD_ADDRESS)],
+        )
+    return index
+
+
+def addresses(index: int) -> list[tuple[str, int]]:
+    with Netlink() as kernel:
+        return [(text, size) for _, text, size in kernel.addresses(index) if ":" not in text]
+
+
+async def test_an_interface_that_is_no_bridge_is_not_taken(daemon: Daemon) -> None:
+    index = add_card()
+    wanted = NetworkCreate(name="mine", options={"com.docker.network.bridge.name": CARD})
+    before = nft.run("list ruleset")
+    with pytest.raises(Conflict, match=f"^existing interface {CARD} is not a bridge$"):
+        await daemon.management.create(wanted)
+    assert addresses(index) == [CARD_ADDRESS]
+    assert nft.run("list ruleset") == before
+    assert daemon.service.book.named("mine") is None
+
+
+async def test_a_bridge_of_the_user_is_taken_and_left(daemon: Daemon) -> None:
+    with Netlink() as kernel:
+        kernel.run([netlink.add_bridge("users0", "02:00:00:00:00:09")])
+    index = netlink.index_of("users0")
+    assert index
+    await daemon.management.create(
+        NetworkCreate(name="mine", options={"com.docker.network.bridge.name": "users0"})
+    )
+    assert len(addresses(index)) == 1
+    await daemon.management.remove("mine")
+    assert netlink.index_of("users0") == index
+
+
+async def test_the_daemons_bridge_must_be_a_bridge(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    index = add_card()
+    daemon = await Daemon(tmp_path, NetworkSettings(bridge=CARD)).start()
+    try:
+        said = f"network bridge cannot be made: existing interface {CARD} is not a bridge"
+        assert said in caplog.text
+        assert addresses(index) == [CARD_ADDRESS]
+        assert CARD not in nft.run("list ruleset")
+        with pytest.raises(Conflict, match="is not a bridge"):
+            await daemon.service.attach(request("one"))
+    finally:
+        await daemon.dismantle()
+    assert addresses(index) == [CARD_ADDRESS]
+    assert netlink.index_of(CARD) == index

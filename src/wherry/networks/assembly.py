@@ -119,8 +119,9 @@ class Networks:
             )
             await asyncio.to_thread(self._clear, [each.name for each in stray])
         # The first change of the firewall knows all of it already: nothing that goes on is cut.
+        others = await asyncio.to_thread(bridges.others)
         for network in wanted:
-            if network.driver == "bridge":
+            if network.driver == "bridge" and network.device not in others:
                 self.firewall.set_bridge(network.id, rules_of(network))
         for sandbox in self._book.sandboxes.values():
             if sandbox.running and sandbox.ports:
@@ -210,7 +211,7 @@ class Networks:
     def _given_by_interface(self) -> Subnet | None:
         """A bridge that the user made beforehand brings its own address."""
         link = bridges.find(self._settings.bridge)
-        if link is None or link.alias.startswith("wherry:"):
+        if link is None or link.kind != "bridge" or link.alias.startswith("wherry:"):
             return None
         for text, prefix in bridges.addresses_of(link.index):
             if ":" not in text:

@@ -63,7 +63,7 @@ def mac_for(network_id: str) -> str:
 def ensure(spec: BridgeSpec, network_id: str) -> bool:
     """Make the bridge, or put right what is missing; True if it had to be made.
 
-    Raises ``Conflict`` when the name belongs to an interface that is not ours.
+    Raises ``Conflict`` when the name belongs to an interface that is not ours, or no bridge.
     """
     with Netlink() as kernel:
         made = False
@@ -81,6 +81,7 @@ def ensure(spec: BridgeSpec, network_id: str) -> bool:
             have: set[tuple[str, int]] = set()
         else:
             link = kernel.link(spec.device)
+            check_kind(link)
             if link is None or (spec.own and link.alias != spec.alias):
                 raise Conflict(f"bridge name {spec.device} is in use by an interface of the host")
             have = {(text, size) for _, text, size in kernel.addresses(index)}
@@ -98,6 +99,18 @@ def ensure(spec: BridgeSpec, network_id: str) -> bool:
         ]
         _run(kernel, messages)
         return made
+
+
+def check_kind(link: Link | None) -> None:
+    """``Conflict`` where the interface is no bridge: a network never takes one of the host's."""
+    if link is not None and link.kind != "bridge":
+        raise Conflict(f"existing interface {link.name} is not a bridge")
+
+
+def others() -> set[str]:
+    """Names of the host's interfaces that are no bridges."""
+    with Netlink() as kernel:
+        return {each.name for each in kernel.links() if each.kind != "bridge"}
 
 
 def allow_loopback(device: str) -> None:

@@ -121,6 +121,8 @@ class BridgeDriver:
         self._table = table
         self._firewall = firewall
         self._sweeper = sweeper
+        self._refused: dict[str, Conflict] = {}
+        """By network id, why its interface cannot be used: containers are told when they start."""
 
     def check(self, network: Network, others: Sequence[Network]) -> None:
         for other in others:
@@ -133,6 +135,8 @@ class BridgeDriver:
     async def create(self, network: Network) -> None:
         alias = bridges.alias_of(self._table, network.id)
         hidden = network.flag(INHIBIT, False)
+        # Before the firewall has the name: rules of a bridge on a card would cut the host off.
+        users = BRIDGE_NAME in network.options and await self._users(network, alias)
         spec = bridges.BridgeSpec(
             device=network.device,
             alias=alias,
@@ -144,7 +148,7 @@ class BridgeDriver:
             ],
             mtu=network.number(MTU),
             ipv6=network.ipv6,
-            own=not (BRIDGE_NAME in network.options and await self._users(network, alias)),
+            own=not users,
         )
         # Rules first: no packet passes a bridge that they do not know.
         self._firewall.set_bridge(network.id, rules_of(network))
@@ -159,11 +163,18 @@ class BridgeDriver:
             raise
 
     async def _users(self, network: Network, alias: str) -> bool:
-        """Whether the named bridge is one that the user made."""
+        """Whether the named bridge is one that the user made; ``Conflict`` if it is none."""
         link = await asyncio.to_thread(bridges.find, network.device)
+        try:
+            bridges.check_kind(link)
+        except Conflict as error:
+            self._refused[network.id] = error
+            raise
+        self._refused.pop(network.id, None)
         return link is not None and link.alias != alias and not link.alias.startswith("wherry:")
 
     async def remove(self, network: Network) -> None:
+        self._refused.pop(network.id, None)
         self._firewall.set_bridge(network.id, None)
         await asyncio.to_thread(
             bridges.put_aside,
@@ -175,6 +186,8 @@ class BridgeDriver:
         self._sweeper.later()
 
     def interface(self, network: Network, endpoint: Endpoint) -> Interface:
+        if network.id in self._refused:
+            raise Conflict(self._refused[network.id].message)
         return Interface(
             kind="veth",
             parent=network.device,
