@@ -159,6 +159,11 @@ def test_automatic_removal_and_restarts_contradict() -> None:
         changes(old, UpdateRequest(restart_policy=RestartPolicy(name="always")))
 
 
+def test_a_policy_without_a_count_has_none_to_count() -> None:
+    policy = change(restart_policy=RestartPolicy(name="always")).host.restart_policy
+    assert policy == RestartPolicy(name="always", maximum_retry_count=0)
+
+
 NAMES = st.sampled_from(["A", "B", "C", "D"])
 VALUES = st.sampled_from(["", "1", "x=y"])
 

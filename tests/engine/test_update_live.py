@@ -196,24 +196,62 @@ def test_mounts_come_and_go(engine: Engine, tmp_path: Path) -> None:
         ],
     )
     assert set(answer["Applied"]) == {
-        "Mounts /a/b", "Mounts /etc/one", "Mounts /link", "Mounts /t", "Mounts /etc",
+        "Mounts /a/b", "Mounts /etc/one", "Mounts /link", "Mounts /t",
     }  # fmt: skip
+    # It would cover the container's own files there.
+    assert answer["AtNextStart"] == ["Mounts /etc"]
     points = mounted(pid)
     assert "ro" in points["/a/b"][0].split(",")
     assert (root / "a/b/file").read_text() == "seen"
     assert "/real" in points
     assert "noexec" in points["/t"][0]
     assert "size=1024k" in points["/t"][1]
-    # Copied up, as at a start; and still there after one.
-    assert (root / "etc/passwd").exists()
+    own = {"/etc/hosts", "/etc/hostname", "/etc/resolv.conf"}
+    assert "/etc" not in points
     assert engine.post(f"/containers/{name}/restart?t=0").status == 204
     pid = pid_of(engine, name)
-    assert {"/a/b", "/etc", "/t"} <= set(mounted(pid))
+    assert {"/a/b", "/etc", "/t", "/etc/one", *own} <= set(mounted(pid))
+    assert Path(f"/proc/{pid}/root/etc/passwd").exists()
     answer = done(engine, name, MountsRemove=["/a/b", "/t", "/link", "/etc/one", "/etc"])
-    assert answer["AtNextStart"] == []
-    assert not {"/a/b", "/etc", "/t", "/real"} & set(mounted(pid))
+    assert answer["AtNextStart"] == ["Mounts /etc"]
+    assert not {"/a/b", "/t", "/real", "/etc/one"} & set(mounted(pid))
+    assert {"/etc", *own} <= set(mounted(pid))
     assert engine.inspect(name)["Mounts"] == []
+    # The running container has it still.
+    assert engine.delete("/volumes/filled").status == 409
+    assert engine.post(f"/containers/{name}/restart?t=0").status == 204
+    assert "/etc" not in mounted(pid_of(engine, name))
     assert engine.delete("/volumes/filled").status == 204
+
+
+def test_mounts_above_others_wait_for_the_next_start(engine: Engine) -> None:
+    inner = {"Type": "volume", "Source": "inner", "Target": "/srv/db"}
+    name = engine.run("sleep", "1000", Mounts=[inner])
+    pid = pid_of(engine, name)
+    before = mounted(pid)
+    outer = {"Type": "volume", "Source": "outer", "Target": "/srv"}
+    answer = done(engine, name, MountsAdd=[outer])
+    assert (answer["Applied"], answer["AtNextStart"]) == ([], ["Mounts /srv"])
+    assert mounted(pid) == before
+    assert engine.post(f"/containers/{name}/restart?t=0").status == 204
+    pid = pid_of(engine, name)
+    (Path(f"/proc/{pid}/root") / "srv/db/seen").touch()
+    assert {"/srv", "/srv/db"} <= set(mounted(pid))
+    answer = done(engine, name, MountsRemove=["/srv"])
+    assert (answer["Applied"], answer["AtNextStart"]) == ([], ["Mounts /srv"])
+    assert {"/srv", "/srv/db"} <= set(mounted(pid))
+    assert engine.post(f"/containers/{name}/restart?t=0").status == 204
+    pid = pid_of(engine, name)
+    assert "/srv" not in mounted(pid)
+    assert (Path(f"/proc/{pid}/root") / "srv/db/seen").exists()
+    # Together, in the wrong order, they are mounted the right way; and go together.
+    assert done(engine, name, MountsRemove=["/srv/db"])["AtNextStart"] == []
+    assert done(engine, name, MountsAdd=[inner, outer])["AtNextStart"] == []
+    assert (Path(f"/proc/{pid}/root") / "srv/db/seen").exists()
+    assert done(engine, name, MountsRemove=["/srv", "/srv/db"])["AtNextStart"] == []
+    assert not {"/srv", "/srv/db"} & set(mounted(pid))
+    for volume in ("inner", "outer"):
+        assert engine.delete(f"/volumes/{volume}").status == 204
 
 
 def test_mounts_that_cannot_be(engine: Engine, tmp_path: Path) -> None:

@@ -67,6 +67,8 @@ def changes(record: Record, asked: UpdateRequest) -> Changed:
             raise Conflict(
                 "Restart policy cannot be updated because AutoRemove is enabled for the container"
             )
+        count = policy.maximum_retry_count or 0
+        policy = msgspec.structs.replace(policy, maximum_retry_count=count)
         host = msgspec.structs.replace(host, restart_policy=policy)
         plain.append("RestartPolicy")
     env = merge_env(config.env or (), asked.env_add or (), asked.env_remove or (), warnings)

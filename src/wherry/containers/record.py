@@ -83,6 +83,8 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     """Targets that get a mount in the running container."""
     unmounting: tuple[str, ...] = ()
     """Targets that lose theirs once the update is done."""
+    staying: tuple[MountPoint, ...] = ()
+    """Removed mounts that the running container keeps until its next start."""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):

@@ -31,7 +31,7 @@ from wherry.containers.transitions import Status, has_process
 from wherry.errors import Conflict, Internal, Invalid, WherryError
 from wherry.images.service import Images
 from wherry.linux.failpoint import reach
-from wherry.linux.livemounts import LiveMounts
+from wherry.linux.livemounts import LiveMounts, is_above
 from wherry.runtime.port import Runtime
 from wherry.store.paths import Paths
 from wherry.wire.container import HostConfig, UpdateRequest
@@ -40,6 +40,19 @@ _log = logging.getLogger(__name__)
 
 _HOPELESS = frozenset({errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG})
 """Errors of a target that the next start would meet as well."""
+
+_OWN = (
+    "/dev/mqueue",
+    "/dev/pts",
+    "/dev/shm",
+    "/etc/hostname",
+    "/etc/hosts",
+    "/etc/resolv.conf",
+    "/proc",
+    "/sbin/docker-init",
+    "/sys/fs/cgroup",
+)
+"""What a container has mounted by itself: it would go along with a mount above it."""
 
 
 class Updater:
@@ -88,7 +101,8 @@ class Updater:
             ran = live.running is not None
             try:
                 points = await self._make(live, changed, outcome)
-                self._commit(live, changed, points)
+                leaving = await self._leaving(live, changed, points, outcome)
+                self._commit(live, changed, points, leaving)
             except BaseException:
                 await asyncio.shield(self.settle(live))
                 raise
@@ -138,7 +152,6 @@ class Updater:
                 reach("update.ports")
         else:
             outcome.at_next_start += [f"Mounts {each.destination}" for each in points]
-        now += [f"Mounts {each.destination}" for each in changed.removing]
         return points
 
     async def _new_points(self, live: Live, changed: Changed) -> list[MountPoint]:
@@ -158,15 +171,22 @@ class Updater:
             raise self._gone(live, error) from error
         intent = msgspec.structs.replace(
             live.record.intent,
-            mounting=tuple(place for place, covered in places.values() if not covered),
+            mounting=tuple(
+                each.path for each in places.values() if not each.taken and not each.above
+            ),
         )
         self._book.commit(live, intent=intent)
         sources = await self._volumes.add(live.id, points, self._root(live.record), intent.first)
-        for mount in sources:
+        # Shallow ones first, links followed: none may cover another.
+        for mount in sorted(sources, key=lambda each: _depth(places[each["destination"]].path)):
             target = str(mount["destination"])
-            if places[target][1]:
+            if places[target].taken or places[target].above:
                 outcome.at_next_start.append(f"Mounts {target}")
-                outcome.warnings.append(f"{target} is a mount point in the container by itself")
+                outcome.warnings.append(
+                    f"{target} is a mount point in the container by itself"
+                    if places[target].taken
+                    else f"{target} has other mounts below it: it is mounted at the next start only"
+                )
                 continue
             try:
                 await self._mounts.attach(pid, mount)
@@ -180,6 +200,31 @@ class Updater:
                 outcome.at_next_start.append(f"Mounts {target}")
                 outcome.warnings.append(f"{target} is mounted at the next start only: {error}")
             reach("update.mounted")
+
+    async def _leaving(
+        self, live: Live, changed: Changed, points: Sequence[MountPoint], outcome: Outcome
+    ) -> frozenset[str]:
+        """Targets of the removed mounts that go at once: those without a mount below that stays,
+        since taking one out takes all below it along."""
+        gone = [each.destination for each in changed.removing]
+        if not gone or not has_process(live.record.status) or live.running is None:
+            outcome.at_next_start += [f"Mounts {target}" for target in gone]
+            return frozenset()
+        kept = [each.destination for each in (*changed.points, *points)]
+        try:
+            places = await self._mounts.places(live.running.pid, [*gone, *kept])
+        except OSError as error:
+            raise self._gone(live, error) from error
+        stay = [*_OWN, *(places[target].path for target in kept)]
+        waiting = [target for target in gone if is_above(places[target].path, stay)]
+        leaving = [target for target in gone if target not in waiting]
+        outcome.applied += [f"Mounts {target}" for target in leaving]
+        outcome.at_next_start += [f"Mounts {target}" for target in waiting]
+        outcome.warnings += [
+            f"{target} has other mounts below it: it is taken out at the next start only"
+            for target in waiting
+        ]
+        return frozenset(leaving)
 
     def _root(self, record: Record) -> RootView:
         lower = lower_dirs(self._paths, self._images, record)
@@ -211,14 +256,27 @@ class Updater:
             return Conflict(f"container {live.id} has ended while it was being updated")
         return Internal(f"container {live.id}: cannot look into its mounts: {error}")
 
-    def _commit(self, live: Live, changed: Changed, points: Sequence[MountPoint]) -> None:
+    def _commit(
+        self,
+        live: Live,
+        changed: Changed,
+        points: Sequence[MountPoint],
+        leaving: frozenset[str],
+    ) -> None:
         record = live.record
         intent = record.intent
         if changed.removing and intent is None:
             intent = Intent()
         if intent is not None:
-            targets = tuple(each.destination for each in changed.removing)
-            intent = msgspec.structs.replace(intent, done=True, unmounting=targets)
+            still = live.running is not None
+            intent = msgspec.structs.replace(
+                intent,
+                done=True,
+                unmounting=tuple(leaving),
+                staying=tuple(
+                    each for each in changed.removing if still and each.destination not in leaving
+                ),
+            )
         extra: dict[str, Any] = {}
         if changed.health and has_process(record.status):
             health = health_after(record.state.health, record.config.healthcheck, changed.config)
@@ -243,7 +301,8 @@ class Updater:
         targets = intent.unmounting if intent.done else intent.mounting
         await self._unmount(live, pid, targets)
         if intent.done:
-            await self._try(live, self._volumes.retain(live.id, live.record.mount_points))
+            points = [*live.record.mount_points, *intent.staying]
+            await self._try(live, self._volumes.retain(live.id, points))
         else:
             await self._take_back(live, intent)
         reach("update.settled")
@@ -289,4 +348,8 @@ class Updater:
 
 def _ordered(points: Sequence[MountPoint]) -> list[MountPoint]:
     """Shallow ones first, so that none covers another."""
-    return sorted(points, key=lambda each: each.destination.rstrip("/").count("/"))
+    return sorted(points, key=lambda each: _depth(each.destination))
+
+
+def _depth(path: str) -> int:
+    return path.rstrip("/").count("/")

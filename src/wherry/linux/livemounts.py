@@ -11,9 +11,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from wherry.linux.mounts import parse_mountinfo
 from wherry.linux.namespaces import PrivateMounts
@@ -85,15 +85,31 @@ def _tmpfs(calls: Syscalls, options: Sequence[str]) -> int:
         calls.close(context)
 
 
+class Place(NamedTuple):
+    """What a target is, as a process sees it."""
+
+    path: str
+    """Free of links."""
+    taken: bool
+    """Something is mounted right there."""
+    above: bool
+    """Something is mounted below it, which a mount there would cover."""
+
+
+def is_above(path: str, others: Iterable[str]) -> bool:
+    """Whether one of the others lies below the path; both are absolute and free of links."""
+    start = path.rstrip("/") + "/"
+    return any(each.startswith(start) and each != start for each in others)
+
+
 class LiveMounts:
     """Mounts of a process's namespace, named by its pid."""
 
     def __init__(self, private: PrivateMounts) -> None:
         self._private = private
 
-    async def places(self, pid: int, targets: Sequence[str]) -> dict[str, tuple[str, bool]]:
-        """Target -> its path free of links, and whether something is mounted right there, as the
-        process sees it. Raises ``OSError``."""
+    async def places(self, pid: int, targets: Sequence[str]) -> dict[str, Place]:
+        """By target. Raises ``OSError``."""
         return await self._private.run(lambda: _places(self._private.calls, pid, targets))
 
     async def attach(self, pid: int, mount: Mapping[str, Any]) -> None:
@@ -119,11 +135,14 @@ def _points(pid: int) -> set[str]:
         raise ProcessLookupError(errno.ESRCH, f"process {pid} has ended") from error
 
 
-def _places(calls: Syscalls, pid: int, targets: Sequence[str]) -> dict[str, tuple[str, bool]]:
+def _places(calls: Syscalls, pid: int, targets: Sequence[str]) -> dict[str, Place]:
     points = _points(pid)
     _join(calls, pid)
     real = {target: os.path.realpath(target) for target in targets}
-    return {target: (place, place in points) for target, place in real.items()}
+    return {
+        target: Place(place, place in points, is_above(place, points))
+        for target, place in real.items()
+    }
 
 
 def _attach(calls: Syscalls, pid: int, mount: Mapping[str, Any]) -> None:

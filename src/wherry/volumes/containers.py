@@ -156,8 +156,10 @@ class ContainerVolumes:
     async def prepare(
         self, container_id: str, points_: Sequence[MountPoint], root: RootView
     ) -> list[Mapping[str, Any]]:
-        """OCI mounts in order. What was mounted is released again when one of them fails."""
+        """OCI mounts in order. What was mounted is released again when one of them fails. Volumes
+        of mounts that were removed while the container ran are no longer used from here on."""
         try:
+            await self.retain(container_id, points_)
             return await self.add(container_id, points_, root, 0)
         except BaseException:
             await self.release(container_id, points_)
