@@ -70,6 +70,27 @@ def test_names_in_a_network_of_ones_own(cli: Cli) -> None:
     assert "shop" not in cli("network", "ls").ok()
 
 
+def test_names_for_a_container_that_is_connected_later(cli: Cli) -> None:
+    cli("network", "create", "shop").ok()
+    keep = ("sh", "-c", "echo nameserver 192.0.2.1 > /etc/resolv.conf; exec sleep 100000")
+    try:
+        cli("run", "-d", "--name", "late", "--dns-search", "example.test", BASE, *SLEEP).ok()
+        cli("run", "-d", "--name", "own", BASE, *keep).ok()
+        eventually(lambda: "192.0.2.1" in cli("exec", "own", "cat", "/etc/resolv.conf").out)
+        cli("network", "connect", "shop", "late").ok()
+        cli("network", "connect", "shop", "own").ok()
+        cli("run", "-d", "--network", "shop", "--name", "found", BASE, *SLEEP).ok()
+        cli("exec", "late", "ping", "-c1", "-W2", "found").ok()
+        rows = cli("exec", "late", "cat", "/etc/resolv.conf").ok().splitlines()
+        assert {"nameserver 127.0.0.11", "search example.test"} <= set(rows)
+        assert [each for each in rows if each.startswith("nameserver")] == rows[:1]
+        kept = cli("exec", "own", "cat", "/etc/resolv.conf").ok()
+        assert kept.splitlines() == ["nameserver 192.0.2.1"]
+    finally:
+        cli("rm", "-f", "late", "own", "found")
+        cli("network", "rm", "shop").ok()
+
+
 def test_connect_and_disconnect(cli: Cli) -> None:
     cli("network", "create", "--subnet", "10.211.7.0/24", "second").ok()
     try:

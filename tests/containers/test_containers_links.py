@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from wherry.containers import hostfiles
@@ -66,3 +68,17 @@ def test_the_hosts_file_follows_the_address_and_keeps_the_rest() -> None:
         "10.0.0.9\tmine\n"
     )
     assert hostfiles.readdressed(moved, names, ()) == "127.0.0.1\tlocalhost\n10.0.0.9\tmine\n"
+
+
+def test_a_resolv_conf_is_led_to_the_resolver_unless_somebody_changed_it(tmp_path: Path) -> None:
+    path = tmp_path / "resolv.conf"
+    hostfiles.write_resolv(path, "nameserver 192.0.2.1\nsearch a.test\noptions timeout:1\n")
+    inode = path.stat().st_ino
+    for _ in range(2):
+        hostfiles.redirect(path, "127.0.0.11")
+        wanted = "nameserver 127.0.0.11\nsearch a.test\noptions timeout:1 ndots:0\n"
+        assert path.read_text() == wanted
+    assert path.stat().st_ino == inode
+    path.write_text("nameserver 192.0.2.2\n")
+    hostfiles.redirect(path, "127.0.0.11")
+    assert path.read_text() == "nameserver 192.0.2.2\n"

@@ -5,6 +5,7 @@ Rules: moby ``libnetwork/etchosts`` and ``libnetwork/internal/resolvconf``.
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 from collections.abc import Sequence
 from pathlib import Path
@@ -118,6 +119,16 @@ def resolv_text(
     return "\n".join(lines) + "\n" if lines else ""
 
 
+def asking(text: str, server: str) -> str:
+    """A resolv.conf that asks ``server`` only; search and options stay, but names with no dot are
+    the server's own."""
+    rows = [line.split() for line in text.splitlines()]
+    options = [word for row in rows if row[:1] == ["options"] for word in row[1:]]
+    if not any(each.startswith("ndots:") for each in options):
+        options.append("ndots:0")
+    return resolv_text(text, servers=(server,), options=options)
+
+
 def _loopback(address: str) -> bool:
     try:
         return ipaddress.ip_address(address.partition("%")[0]).is_loopback
@@ -134,3 +145,25 @@ def write(path: Path, text: str) -> None:
         pass
     path.write_text(text)
     path.chmod(0o644)
+
+
+def write_resolv(path: Path, text: str) -> None:
+    """As ``write``, and remember beside it what was written."""
+    write(path, text)
+    write(_mark(path), _digest(text))
+
+
+def redirect(path: Path, server: str) -> None:
+    """The container of this resolv.conf asks ``server`` from now on; what somebody else has
+    written there since stays. Idempotent. Raises ``OSError``."""
+    text = path.read_text(errors="replace")
+    if _mark(path).read_text() == _digest(text):
+        write_resolv(path, asking(text, server))
+
+
+def _mark(path: Path) -> Path:
+    return path.with_name(f"{path.name}.hash")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="replace")).hexdigest()

@@ -308,7 +308,7 @@ class Starter:
             options=attachment.dns_options or host.dns_options or (),
             keep_loopback=on_host,
         )
-        hostfiles.write(place.resolv_conf, resolv)
+        hostfiles.write_resolv(place.resolv_conf, resolv)
 
 
 def _in_depth_order(mounts: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

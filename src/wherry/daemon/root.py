@@ -21,6 +21,7 @@ from wherry.api.streams import StreamRoutes
 from wherry.api.system import SystemRoutes
 from wherry.api.volume_archive import VolumeArchiveRoutes
 from wherry.api.volumes import VolumeRoutes
+from wherry.containers import hostfiles
 from wherry.containers.engine import ContainerEngine
 from wherry.containers.facts import HostFacts as ContainerFacts
 from wherry.containers.oci_specs import OciSpecs
@@ -38,6 +39,7 @@ from wherry.linux.namespaces import PrivateMounts
 from wherry.linux.syscalls import LinuxSyscalls, Syscalls
 from wherry.networks.assembly import Networks
 from wherry.networks.settings import NetworkSettings
+from wherry.networks.wiring import RESOLVER
 from wherry.runtime.commands import find
 from wherry.runtime.port import RuntimeFacts
 from wherry.runtime.probe import PREFERRED, hidden_mounts, open_runtime
@@ -204,6 +206,9 @@ async def _build(
         _specs(host, defaults),
     )
     peers.containers = containers
+    networks.service.on_names = lambda container_id: hostfiles.redirect(
+        paths.container(container_id).resolv_conf, RESOLVER
+    )
     system = SystemService(
         _system_facts(identity, config, host, runtime_facts, runtime.runtimes(), images, networks),
         containers,

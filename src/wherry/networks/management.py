@@ -299,10 +299,7 @@ class NetworkManagement:
         routes = self._gateways(sandbox)
         gateway4, gateway6 = _chosen(routes)
         moved = (gateway4, gateway6) != (sandbox.gateway4, sandbox.gateway6)
-        named = any(
-            self._book.networks[each.network_id].named
-            for each in self._service.endpoints(container_id)
-        )
+        named = self._named(container_id)
         changed = msgspec.structs.replace(
             sandbox,
             gateway4=gateway4,
@@ -320,6 +317,14 @@ class NetworkManagement:
         if changed.resolver:
             view = naming.view(self._book, changed)
             await self._service.names.put(container_id, view, space.sockets)
+            self._service.announce_names(container_id)
+
+    def _named(self, container_id: str) -> bool:
+        """Whether one of the networks that it is in gives names."""
+        return any(
+            self._book.networks[each.network_id].named
+            for each in self._service.endpoints(container_id)
+        )
 
     async def disconnect(self, ref: str, container: str, *, force: bool = False) -> None:
         """Take a container out of a network."""
@@ -379,8 +384,11 @@ class NetworkManagement:
                     self._book.remove_endpoint(endpoint)
                     cut = True
             chosen = _chosen(self._gateways(sandbox))
-            if cut or chosen != (sandbox.gateway4, sandbox.gateway6):
+            unserved = self._named(container_id) and not sandbox.resolver
+            if cut or unserved or chosen != (sandbox.gateway4, sandbox.gateway6):
                 await self._settle(sandbox)
+            elif sandbox.resolver:
+                self._service.announce_names(container_id)
 
     def _gateways(self, sandbox: Sandbox) -> dict[int, Endpoint]:
         """Which endpoint should have the default route, by family."""

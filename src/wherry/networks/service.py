@@ -61,6 +61,8 @@ class NetworkService:
         self.events = events
         self.publisher = Publisher(book, settings, drivers, firewall, forwarder_socket)
         self.on_adopt: Callable[[Mapping[str, int]], Awaitable[None]] | None = None
+        self.on_names: Callable[[str], None] | None = None
+        """Told the id of a running container whose names come from the resolver: idempotent."""
         self._locks: dict[str, asyncio.Lock] = {}
         self._shown: dict[str, tuple[Any, dict[str, Any]]] = {}
 
@@ -282,6 +284,14 @@ class NetworkService:
                 )
             if sandbox.own_namespace:
                 await self.publisher.change(request, sandbox)
+
+    def announce_names(self, container_id: str) -> None:
+        """The resolver serves this container, perhaps only since now."""
+        try:
+            if self.on_names is not None:
+                self.on_names(container_id)
+        except OSError as error:
+            _log.warning("container %s: resolv.conf: %s", container_id, error)
 
     async def relink(self, request: NetworkRequest) -> None:
         """See ``Networking``."""
