@@ -12,7 +12,7 @@ import contextlib
 import errno
 import hashlib
 import os
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
 from wherry.errors import Conflict, Internal
@@ -20,6 +20,8 @@ from wherry.linux import netlink, netns
 from wherry.linux.netlink import Link, Message, Netlink, NetlinkError
 
 _GONE = (errno.ENODEV, errno.ENOENT)
+_NO_PORT = (errno.EINVAL, errno.EOPNOTSUPP)
+"""Answers to a port's option where the interface is on no bridge."""
 
 
 @dataclass(frozen=True)
@@ -113,11 +115,18 @@ def others() -> set[str]:
         return {each.name for each in kernel.links() if each.kind != "bridge"}
 
 
-def allow_loopback(device: str) -> None:
-    """Ports published on the host's loopback need its addresses to be routed to the bridge.
+def serve_published(device: str, ports: Iterable[str]) -> None:
+    """Make the bridge ready for published ports; ``ports``: host's ends of the veths they lead to.
 
-    The firewall's ``loopback`` chain keeps containers from using that the other way."""
+    Ports published on the host's loopback need its addresses to be routed to the bridge; the
+    firewall's ``loopback`` chain keeps containers from using that the other way. For a container
+    to reach its own, frames must leave by the port that they came from (with br_netfilter).
+    What is missing by now is passed over: ``adopt_ports`` and this follow once it is back."""
     netns.write_sysctl(f"ipv4/conf/{device}/route_localnet", "1")
+    found = [index for index in map(netlink.index_of, ports) if index is not None]
+    with Netlink() as kernel:
+        for index in found:
+            kernel.run([netlink.set_port(index, hairpin=True)], ignore=(*_GONE, *_NO_PORT))
 
 
 def answer_for_neighbours(device: str) -> None:
@@ -219,27 +228,24 @@ def strays(table: str, keep: Iterable[str], ports: Container[str]) -> list[Link]
         ]
 
 
-def adopt_ports(device: str, wanted: Callable[[Link], bool]) -> int:
-    """Put the host's ends of veths that ``wanted`` names back on a bridge made again."""
+def adopt_ports(device: str, names: Container[str], *, isolated: bool) -> None:
+    """Put the host's ends of veths back on a bridge made again, with the option they had."""
     index = netlink.index_of(device)
     if index is None:
-        return 0
+        return
     with Netlink() as kernel:
-        lost = [each for each in kernel.links() if each.master != index and wanted(each)]
-        _run(
-            kernel,
-            [
-                Message(
-                    netlink.RTM_NEWLINK,
-                    0,
-                    netlink.link_header(each.index, up=True)
-                    + netlink.attribute(netlink.IFLA_MASTER, index),
-                    f"put {each.name} on {device}",
-                )
-                for each in lost
-            ],
-        )
-    return len(lost)
+        for each in kernel.links():
+            if each.name not in names:
+                continue
+            header = netlink.link_header(each.index, up=True)
+            master = netlink.attribute(netlink.IFLA_MASTER, index)
+            label = f"put {each.name} on {device}"
+            messages = []
+            if each.master != index:
+                messages.append(Message(netlink.RTM_NEWLINK, 0, header + master, label))
+            if isolated:
+                messages.append(netlink.set_port(each.index, isolated=True))
+            _run(kernel, messages)
 
 
 def host_networks() -> list[tuple[str, int, str]]:

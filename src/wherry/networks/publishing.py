@@ -27,6 +27,7 @@ from wherry.networks.values import (
     GATEWAY_MODE_4,
     GATEWAY_MODE_6,
     Endpoint,
+    Network,
     PortMap,
     Sandbox,
 )
@@ -96,19 +97,37 @@ class Publisher:
 
         ``fresh``: forget flows to them."""
         entries = self.entries(sandbox)
-        for device in {
-            self._book.networks[each].device
-            for each in (sandbox.gateway4, sandbox.gateway6)
-            if each and entries
-        }:
-            bridges.allow_loopback(device)
         self._firewall.set_published(sandbox.container_id, entries)
-        await self._firewall.sync()
+        ready = [
+            asyncio.to_thread(bridges.serve_published, device, [port])
+            for device, port in self._ways(sandbox)
+        ]
+        await asyncio.gather(self._firewall.sync(), *ready)
         await self.forwarding.put(sandbox.container_id, self.forwards(sandbox))
         # What the forwarder has given up can be held again.
         self.ports.held(sandbox.container_id)
         if fresh:
             await self._forget_flows(sandbox.ports)
+
+    def _ways(self, sandbox: Sandbox) -> set[tuple[str, str]]:
+        """(bridge, port of the bridge) through which the container's published ports lead."""
+        found = set()
+        for endpoint in self._book.endpoints.get(sandbox.container_id, ()):
+            network = self._book.networks[endpoint.network_id]
+            chosen = network.id in (sandbox.gateway4, sandbox.gateway6)
+            if sandbox.ports and chosen and self._drivers[network.driver].publishes:
+                found.add((network.device, endpoint.host_interface))
+        return found
+
+    async def restore(self, network: Network) -> None:
+        """The network's bridge was made again: make it ready for what is published."""
+        ways: set[tuple[str, str]] = set()
+        for endpoint in self._book.members(network.id):
+            sandbox = self._book.sandboxes.get(endpoint.container_id)
+            ways |= self._ways(sandbox) if sandbox else set()
+        ports = [port for device, port in ways if device == network.device]
+        if ports:
+            await asyncio.to_thread(bridges.serve_published, network.device, ports)
 
     async def change(self, request: NetworkRequest, sandbox: Sandbox) -> Sandbox:
         """Other ports for a container that runs: all of them, or an error and what was before.

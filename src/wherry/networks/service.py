@@ -27,7 +27,7 @@ from wherry.networks.names import Names
 from wherry.networks.publishing import Publisher
 from wherry.networks.settings import NetworkSettings
 from wherry.networks.spaces import Spaces
-from wherry.networks.values import ICC, Endpoint, Membership, Network, PortMap, Sandbox
+from wherry.networks.values import ICC, Endpoint, Membership, Network, Sandbox
 from wherry.networks.wiring import Interface, Namespace
 from wherry.wire.attachment import NetworkAttachment, NetworkRequest
 from wherry.wire.container import HostConfig, NetworkingConfig
@@ -166,7 +166,7 @@ class NetworkService:
             self.book.put_sandbox(sandbox)
         space = await self.spaces.take(sandbox.container_id, resolver=named)
         interfaces = [
-            self._interface(network, endpoint, routes, ports)
+            self._interface(network, endpoint, routes)
             for network, endpoint in zip(networks, endpoints, strict=True)
         ]
         await self._plug(space, interfaces, networks)
@@ -215,7 +215,6 @@ class NetworkService:
         network: Network,
         endpoint: Endpoint,
         routes: Mapping[int, Endpoint],
-        published: Sequence[PortMap],
     ) -> Interface:
         found = self.drivers[network.driver].interface(network, endpoint)
         first = routes.get(4) is not None and routes[4].id == endpoint.id
@@ -225,7 +224,6 @@ class NetworkService:
             gateway4=endpoint.gateway4 if first else "",
             gateway6=endpoint.gateway6 if second else "",
             direct4=first and network.driver == "ipvlan",
-            hairpin=bool(published) and (first or second) and network.driver == "bridge",
         )
 
     async def _plug(
@@ -245,9 +243,9 @@ class NetworkService:
         await self.drivers[network.driver].create(network)
         if network.driver == "bridge":
             names = {each.host_interface for each in self.book.members(network.id)}
-            await asyncio.to_thread(
-                bridges.adopt_ports, network.device, lambda link: link.name in names
-            )
+            isolated = not network.flag(ICC, True)
+            await asyncio.to_thread(bridges.adopt_ports, network.device, names, isolated=isolated)
+            await self.publisher.restore(network)
 
     def endpoints(self, container_id: str) -> Sequence[Endpoint]:
         return self.book.endpoints.get(container_id, ())

@@ -38,9 +38,6 @@ class Interface:
     mtu: int = 0
     isolated: bool = False
     """Other containers cannot be reached through the bridge."""
-    hairpin: bool = False
-    """The container may reach its own published ports: with br_netfilter, frames then leave by
-    the bridge's port that they came from."""
     addresses: Sequence[tuple[str, int]] = ()
     gateway4: str = ""
     """Default route to be set now; empty: none through this interface."""
@@ -132,7 +129,7 @@ def plug(space: Namespace, interfaces: Sequence[Interface]) -> None:
     with Netlink() as kernel:
         messages = [_outer(space, each) for each in interfaces]
         _run(kernel, messages)
-        _run(kernel, [_port(each) for each in interfaces if each.isolated or each.hairpin])
+        _run(kernel, [_port(each) for each in interfaces if each.isolated])
     with netns.entered(space.fd), Netlink() as kernel:
         for each in interfaces:
             six = any(":" in address for address, _ in each.addresses)
@@ -169,7 +166,7 @@ def _outer(space: Namespace, each: Interface) -> Message:
 
 
 def _port(each: Interface) -> Message:
-    return netlink.set_port(_index(each.host_name), isolated=each.isolated, hairpin=each.hairpin)
+    return netlink.set_port(_index(each.host_name), isolated=each.isolated)
 
 
 def _inner(each: Interface) -> list[Message]:
