@@ -91,6 +91,34 @@ def test_names_for_a_container_that_is_connected_later(cli: Cli) -> None:
         cli("network", "rm", "shop").ok()
 
 
+@pytest.mark.parametrize("running", [True, False])
+def test_a_container_leaves_none_for_another_network(cli: Cli, running: bool) -> None:
+    def networks() -> set[str]:
+        return set(json.loads(cli("inspect", "alone").ok())[0]["NetworkSettings"]["Networks"])
+
+    cli("network", "create", "shop").ok()
+    begin = ("run", "-d") if running else ("create",)
+    try:
+        cli(*begin, "--name", "alone", "--network", "none", BASE, *SLEEP).ok()
+        refused = cli("network", "connect", "shop", "alone")
+        assert refused.code == 1
+        assert "private (none) mode" in refused.err
+        cli("network", "disconnect", "none", "alone").ok()
+        assert networks() == set()
+        cli("network", "connect", "shop", "alone").ok()
+        assert networks() == {"shop"}
+        if not running:
+            cli("start", "alone").ok()
+        cli("run", "--rm", "--network", "shop", BASE, "ping", "-c1", "-W2", "alone").ok()
+        cli("exec", "alone", "ping", "-c1", "-W2", "alone.shop").ok()
+        cli("restart", "-t", "0", "alone").ok()
+        cli("run", "--rm", "--network", "shop", BASE, "ping", "-c1", "-W2", "alone").ok()
+        assert networks() == {"shop"}
+    finally:
+        cli("rm", "-f", "alone")
+        cli("network", "rm", "shop").ok()
+
+
 def test_connect_and_disconnect(cli: Cli) -> None:
     cli("network", "create", "--subnet", "10.211.7.0/24", "second").ok()
     try:

@@ -177,6 +177,11 @@ class ContainerEngine:
         live = self._book.get(ref)
         return live.id, live.record.labels
 
+    def pid_of(self, container_id: str) -> int:
+        """Of its first process, in the host's numbers; 0 if it does not run."""
+        live = self._book.find(container_id)
+        return live.running.pid if live is not None and live.running is not None else 0
+
     def holder(self, name: str) -> str | None:
         """Id of the container that has the name, or is being made with it."""
         return self._book.names.get(name.removeprefix("/"))

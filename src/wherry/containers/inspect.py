@@ -198,7 +198,7 @@ def network_settings(record: Record, known: Mapping[str, Any]) -> dict[str, Any]
     """``NetworkSettings``: what the networks say, with the empty values of Docker."""
     result = {**_EMPTY_NETWORK, **known}
     mode = record.host_config.network_mode or ""
-    if not result["Networks"] and mode in ("none", "host"):
+    if "Networks" not in known and mode in ("none", "host"):
         result["Networks"] = {mode: dict(_EMPTY_ENDPOINT)}
     return result
 

@@ -206,6 +206,7 @@ async def _build(
         _specs(host, defaults),
     )
     peers.containers = containers
+    networks.service.pid_of = containers.pid_of
     networks.service.on_names = lambda container_id: hostfiles.redirect(
         paths.container(container_id).resolv_conf, RESOLVER
     )

@@ -356,11 +356,25 @@ class NetworkManagement:
                 for each in self._service.endpoints(container_id)
                 if each.network_id == network.id
             ]
+            if sandbox.running and sandbox.private and not changed.private:
+                await self._open(container_id)
             self._book.put_sandbox(changed)
-            if not found:
+            if found:
+                await self._disconnect(found[0], changed)
+            elif not sandbox.running:
                 return
-            await self._disconnect(found[0], changed)
         self._service.tell("disconnect", network, container_id)
+
+    async def _open(self, container_id: str) -> None:
+        """A running container leaves ``none``: the runtime's namespace is ours to plug into."""
+        pid = self._service.pid_of(container_id) if self._service.pid_of else 0
+        try:
+            space = self._service.spaces.adopt(container_id, pid)
+        except OSError as error:
+            raise Internal(
+                f"the network namespace of container {container_id} is lost: {error}"
+            ) from error
+        await asyncio.to_thread(wiring.equip, space)
 
     async def _disconnect(self, endpoint: Endpoint, sandbox: Sandbox) -> None:
         space = self._service.spaces.get(sandbox.container_id)

@@ -214,7 +214,7 @@ def check_modes(sandbox: Sandbox, network: Network) -> None:
         raise Invalid(
             "container cannot be disconnected from host network or connected to host network"
         )
-    if mode == "none" or network.driver == "null":
+    if sandbox.private or network.driver == "null":
         raise Invalid(
             "container cannot be connected to multiple networks with one of the networks in "
             "private (none) mode"

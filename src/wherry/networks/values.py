@@ -175,4 +175,10 @@ class Sandbox(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def own_namespace(self) -> bool:
         """Whether networks can be plugged into it, even if it is a member of none just now."""
-        return self.mode not in ("host", "none") and not self.mode.startswith("container:")
+        shared = self.mode == "host" or self.mode.startswith("container:")
+        return not shared and not self.private
+
+    @property
+    def private(self) -> bool:
+        """It belongs to the network ``none``, thus to no other until it is taken out of it."""
+        return any(each.network == "none" for each in self.memberships)

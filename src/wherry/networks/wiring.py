@@ -70,20 +70,31 @@ def prepare(*, resolver: bool = False) -> Namespace:
     fd = netns.create()
     space = Namespace(fd, netns.identity(fd))
     try:
-        with netns.entered(fd), Netlink() as kernel:
-            kernel.run([netlink.set_link(index=1, up=True)])
+        with netns.entered(fd):
+            _equip()
             # Docker's defaults: low ports and ping need no privilege inside a container.
             netns.write_sysctl("ipv4/ip_unprivileged_port_start", "0")
             netns.write_sysctl("ipv4/ping_group_range", "0 2147483647")
-            netns.write_sysctl("ipv6/conf/default/disable_ipv6", "1")
-            # Addresses are ours to keep apart: no second of waiting for others to object.
-            netns.write_sysctl("ipv6/conf/default/accept_dad", "0")
             if resolver:
                 space.sockets = resolver_sockets()
     except BaseException:
         space.close()
         raise
     return space
+
+
+def equip(space: Namespace) -> None:
+    """What interfaces of ours need in a namespace, whoever made it."""
+    with netns.entered(space.fd):
+        _equip()
+
+
+def _equip() -> None:
+    with Netlink() as kernel:
+        kernel.run([netlink.set_link(index=1, up=True)])
+    netns.write_sysctl("ipv6/conf/default/disable_ipv6", "1")
+    # Addresses are ours to keep apart: no second of waiting for others to object.
+    netns.write_sysctl("ipv6/conf/default/accept_dad", "0")
 
 
 def resolver_sockets() -> list[socket.socket]:
