@@ -147,6 +147,10 @@ def test_connect_and_disconnect(cli: Cli) -> None:
         (("network", "rm", "nothere"), "nothere"),
         (("network", "create", "--subnet", "10.1.1.1/24", "bad"), "10.1.1."),
         (("network", "create", "-d", "nodriver", "bad"), "nodriver"),
+        (
+            ("network", "create", "--subnet", "10.1.1.0/24", "--subnet", "10.1.2.0/24", "bad"),
+            "bridge driver doesn't support multiple subnets",
+        ),
         (("network", "ls", "-f", "nofilter=1"), "nofilter"),
         (("run", "--rm", "--network", "nothere", BASE, "true"), "network nothere not found"),
         (

@@ -11,7 +11,7 @@ import os
 from collections.abc import Sequence
 from typing import Protocol
 
-from wherry.errors import Conflict, Invalid, NotImplementedYet
+from wherry.errors import Conflict, Forbidden, Invalid, NotImplementedYet
 from wherry.linux import netlink, netns
 from wherry.linux.netlink import Netlink, NetlinkError
 from wherry.linux.tasks import spawn
@@ -125,6 +125,9 @@ class BridgeDriver:
         """By network id, why its interface cannot be used: containers are told when they start."""
 
     def check(self, network: Network, others: Sequence[Network]) -> None:
+        versions = [each.version for each in network.subnets]
+        if len(versions) > len(set(versions)):
+            raise Forbidden("bridge driver doesn't support multiple subnets")
         for other in others:
             if other.driver == "bridge" and other.device == network.device:
                 raise Conflict(
