@@ -15,6 +15,7 @@ import logging
 import re
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterable
 
 from wherry.errors import WherryError
@@ -47,7 +48,7 @@ def dropping(chains: str) -> list[str]:
 
 
 class Neighbours:
-    """What was appended, and what is in the way. Blocking; called in threads, one at a time."""
+    """What was appended, and what is in the way. Blocking; called in threads."""
 
     def __init__(self, group: int, allowed: Iterable[str] = ("iptables", "ip6tables")) -> None:
         """``group``: the bridges' interface group; ``allowed``: settings that are on."""
@@ -55,12 +56,19 @@ class Neighbours:
         self._allowed = frozenset(allowed)
         self._appended: set[str] = set()
         self._looked = False
+        self._turn = threading.Lock()
+        self._parted = False
 
     def come_to_terms(self) -> list[str]:
         """Append our rules where a policy drops, take them away where it does not any more.
 
-        Returns warnings about what is in the way still.
+        Returns warnings about what is in the way still. Nothing is done after ``part``: a change
+        of the firewall that was seen before it may be told only now.
         """
+        with self._turn:
+            return [] if self._parted else self._come_to_terms()
+
+    def _come_to_terms(self) -> list[str]:
         try:
             chains = nft.run("list chains")
         except WherryError as error:
@@ -81,9 +89,11 @@ class Neighbours:
         ]
 
     def part(self) -> None:
-        """Take our rules away again."""
-        for table in sorted(self._appended):
-            self._take_away(table)
+        """Take our rules away again, for good."""
+        with self._turn:
+            self._parted = True
+            for table in sorted(self._appended):
+                self._take_away(table)
 
     def _append(self, table: str) -> bool:
         if table not in _TABLES or _TABLES[table][0] not in self._allowed:
