@@ -18,16 +18,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.engine.networks_host import Daemon, request
+from tests.support.networks import SETTINGS, Daemon, request
 
 from wherry.linux.netlink import Netlink
 from wherry.linux.nft import Nftables
 from wherry.networks.helper import Helper
-from wherry.networks.settings import NetworkSettings
 from wherry.store.database import Database
 from wherry.wire.network import NetworkCreate
 
-SETTINGS = NetworkSettings(bip="10.90.0.1/24")
 PORTS = {"7000/tcp": [("", "8090")]}
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+import dataclasses
 from pathlib import Path
 
 import pytest
-from tests.engine.networks_host import Container, Daemon, Echo, ask, own_host, request, run
+from tests.support.networks import SETTINGS, Daemon, Echo, ask, end, request, run
 
 from wherry.errors import Conflict
 from wherry.linux import netlink, nft
@@ -14,22 +14,7 @@ from wherry.linux.netlink import Netlink
 from wherry.networks.settings import NetworkSettings
 from wherry.wire.network import NetworkCreate
 
-pytestmark = pytest.mark.root
-
-
-@pytest.fixture(autouse=True)
-def _host() -> Iterator[int]:
-    with own_host() as fd:
-        yield fd
-
-
-@pytest.fixture
-async def daemon(_host: int, tmp_path: Path) -> AsyncIterator[Daemon]:
-    made = await Daemon(tmp_path, NetworkSettings(bip="10.90.0.1/24")).start()
-    try:
-        yield made
-    finally:
-        await made.dismantle()
+pytestmark = [pytest.mark.root, pytest.mark.usefixtures("near")]
 
 
 async def test_two_containers_reach_each_other(daemon: Daemon) -> None:
@@ -86,13 +71,8 @@ async def test_published_port_from_the_host_and_from_neighbours(daemon: Daemon) 
         end(one, two, three)
 
 
-def end(*containers: Container) -> None:
-    for each in containers:
-        each.end()
-
-
 async def test_links_are_open_where_containers_do_not_reach_each_other(tmp_path: Path) -> None:
-    settings = NetworkSettings(bip="10.90.0.1/24", icc=False)
+    settings = dataclasses.replace(SETTINGS, icc=False)
     daemon = await Daemon(tmp_path, settings).start()
     try:
         db = await run(daemon, request("db", ports={"7000/tcp": [], "7000/udp": []}))

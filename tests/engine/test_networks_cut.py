@@ -4,35 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.engine.networks_host import Container, Daemon, own_host, request, run
-from tests.engine.test_networks_survival import SETTINGS, rules, until
+from tests.support.networks import SETTINGS, Container, Daemon, eventually, request, rules, run
 
 from wherry.linux import netlink, nft
 from wherry.linux.netlink import Netlink
 from wherry.networks.bridges import alias_of
 from wherry.wire.network import NetworkCreate
 
-pytestmark = pytest.mark.root
-
-
-@pytest.fixture(autouse=True)
-def _host() -> Iterator[int]:
-    with own_host() as fd:
-        yield fd
-
-
-@pytest.fixture
-async def daemon(_host: int, tmp_path: Path) -> AsyncIterator[Daemon]:
-    made = await Daemon(tmp_path, SETTINGS).start()
-    try:
-        yield made
-    finally:
-        await made.dismantle()
+pytestmark = [pytest.mark.root, pytest.mark.usefixtures("near")]
 
 
 def inner_names(container: Container) -> list[str]:
@@ -64,8 +47,8 @@ async def test_a_flush_in_the_very_moment_of_a_change_is_noticed(
         one = await run(daemon, request("one", ports={"7000/tcp": [("", "8080")]}))
     try:
         assert flushed
-        await until(lambda: "jump publish" in rules(firewall.table))
-        assert ". 8080 :" in rules(firewall.table)
+        await eventually(lambda: "jump publish" in rules(daemon))
+        assert ". 8080 :" in rules(daemon)
     finally:
         one.end()
 

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import socket
 import subprocess
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
-from tests.engine.networks_host import (
+from tests.support.networks import (
     FAR4,
     FAR6,
     HOST4,
     HOST6,
+    SETTINGS,
     Container,
     Daemon,
     Echo,
     ask,
-    far_host,
+    end,
     inside,
     request,
     run,
@@ -32,29 +32,12 @@ from wherry.networks.values import GATEWAY_MODE_4, GATEWAY_MODE_6
 from wherry.wire.container import EndpointSettings
 from wherry.wire.network import IPAM, IPAMPool, NetworkCreate
 
-pytestmark = pytest.mark.root
-
-
-@pytest.fixture(autouse=True)
-def far() -> Iterator[int]:
-    """The far host's namespace; the near one is the test's own."""
-    with far_host() as fd:
-        yield fd
+pytestmark = [pytest.mark.root, pytest.mark.usefixtures("far")]
 
 
 @pytest.fixture
-async def daemon(far: int, tmp_path: Path) -> AsyncIterator[Daemon]:
-    settings = NetworkSettings(bip="10.90.0.1/24", ipv6=True, fixed_cidr_v6="fd00:90::/64")
-    made = await Daemon(tmp_path, settings).start()
-    try:
-        yield made
-    finally:
-        await made.dismantle()
-
-
-def end(*containers: Container) -> None:
-    for each in containers:
-        each.end()
+def network_settings() -> NetworkSettings:
+    return dataclasses.replace(SETTINGS, ipv6=True, fixed_cidr_v6="fd00:90::/64")
 
 
 async def test_far_host_reaches_published_ports_and_only_those(daemon: Daemon, far: int) -> None:

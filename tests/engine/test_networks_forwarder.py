@@ -9,41 +9,32 @@ import os
 import random
 import socket
 import threading
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
-from tests.engine.networks_host import (
+from tests.support.networks import (
     FAR4,
     HOST4,
     HOST6,
-    Container,
+    SETTINGS,
     Daemon,
     Echo,
     ask,
-    far_host,
+    eventually,
     inside,
     request,
     run,
+    started,
 )
 
 from wherry.errors import NotImplementedYet
 from wherry.linux import nft
-from wherry.networks.settings import NetworkSettings
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.usefixtures("far")]
 
-NORMAL = NetworkSettings(bip="10.90.0.1/24")
-GUARDED = NetworkSettings(bip="10.90.0.1/24", host_firewall=True)
+GUARDED = dataclasses.replace(SETTINGS, host_firewall=True)
 BOTH = {"7000/tcp": [("", "8080")], "7000/udp": [("", "8080")]}
-
-
-@pytest.fixture(autouse=True)
-def far() -> Iterator[int]:
-    with far_host() as fd:
-        yield fd
 
 
 class Mirror:
@@ -70,18 +61,6 @@ class Mirror:
         with contextlib.suppress(OSError):
             self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
-
-
-def until(condition: Callable[[], object], seconds: float = 40.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.02)
-
-
-async def eventually(condition: Callable[[], object]) -> None:
-    """Wait for what the daemon, on this loop, does by itself."""
-    await asyncio.to_thread(until, condition)
 
 
 def dial(address: str, port: int) -> socket.socket:
@@ -124,19 +103,8 @@ def pid_of(daemon: Daemon) -> int:
     return process.pid
 
 
-@contextlib.asynccontextmanager
-async def started(
-    root: Path, settings: NetworkSettings, **running: Container
-) -> AsyncIterator[Daemon]:
-    daemon = await Daemon(root, settings).start({each.id: each.pid for each in running.values()})
-    try:
-        yield daemon
-    finally:
-        await daemon.dismantle()
-
-
 async def test_ipv6_clients_reach_a_container_that_has_none(tmp_path: Path, far: int) -> None:
-    async with started(tmp_path, NORMAL) as daemon:
+    async with started(tmp_path, SETTINGS) as daemon:
         one = await run(daemon, request("one", ports=BOTH))
         echo = Echo(one.fd, 7000, "one")
         try:
@@ -154,7 +122,7 @@ async def test_ipv6_clients_reach_a_container_that_has_none(tmp_path: Path, far:
 
 
 async def test_without_the_proxy_there_is_no_forwarder(tmp_path: Path) -> None:
-    settings = NetworkSettings(bip="10.90.0.1/24", userland_proxy=False)
+    settings = dataclasses.replace(SETTINGS, userland_proxy=False)
     async with started(tmp_path, settings) as daemon:
         one = await run(daemon, request("one", ports=BOTH))
         one.end()
@@ -366,7 +334,7 @@ async def test_sctp_where_the_kernel_can(tmp_path: Path, far: int) -> None:
 
 
 async def test_sctp_needs_no_forwarder_in_the_other_mode(tmp_path: Path) -> None:
-    async with started(tmp_path, NORMAL) as daemon:
+    async with started(tmp_path, SETTINGS) as daemon:
         one = await run(daemon, request("one", ports={"7000/sctp": [("", "8080")]}))
         one.end()
         rows = one.attachment.settings["Ports"]["7000/sctp"]
@@ -398,7 +366,7 @@ async def test_published_ports_need_no_forwarding_by_the_host(tmp_path: Path, fa
 
 async def test_a_running_container_follows_a_change_of_the_mode(tmp_path: Path, far: int) -> None:
     """One port that cannot be served (this one is somebody else's by then) stops no other."""
-    first = await Daemon(tmp_path, NORMAL).start()
+    first = await Daemon(tmp_path, SETTINGS).start()
     many = {"7000/tcp": [("", "8080"), ("", "8081")], "7000/sctp": [("", "8080")]}
     one = await run(first, request("one", ports=many))
     echo = Echo(one.fd, 7000, "one")

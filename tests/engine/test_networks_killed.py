@@ -2,42 +2,34 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import itertools
 import json
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from tests.engine.networks_host import Container, Daemon, Echo, ask, own_host, request, run
-from tests.engine.networks_victim import PORTS, SETTINGS
+from tests.engine.networks_victim import PORTS
+from tests.support.networks import SETTINGS, Container, Daemon, Echo, ask, eventually, request, run
 
 from wherry.linux import netlink, nft
 from wherry.linux.netlink import Netlink
 from wherry.networks import bridges
 from wherry.wire.network import NetworkCreate
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.usefixtures("near")]
 
 USUAL = {"7000/tcp": [("", "8080")]}
 MOST = 60
 """Steps that no change has."""
 
 
-@pytest.fixture(autouse=True)
-def _host() -> Iterator[int]:
-    with own_host() as fd:
-        yield fd
-
-
 @pytest.fixture
-def victim(_host: int) -> Iterator[subprocess.Popen[str]]:
+def victim(near: int) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "tests.engine.networks_victim"]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
@@ -153,13 +145,6 @@ def taken(address: str, port: int) -> bool:
         except OSError:
             return True
     return False
-
-
-async def eventually(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 40
-    while not await asyncio.to_thread(condition):
-        assert time.monotonic() < end, "it did not happen in time"
-        await asyncio.sleep(0.02)
 
 
 CHANGES = ("create", "remove", "connect", "disconnect", "attach", "detach", "ports")

@@ -6,20 +6,19 @@ import contextlib
 import socket
 import struct
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import pytest
 from dnslib import QTYPE, RCODE, RR, A, DNSRecord
-from tests.engine.networks_host import Container, Daemon, lookup, own_host, request, run
+from tests.support.networks import SETTINGS, Container, Daemon, end, lookup, request, run
 
 from wherry.networks.names import Names
-from wherry.networks.settings import NetworkSettings
 from wherry.wire.container import EndpointSettings
 from wherry.wire.network import NetworkCreate
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.usefixtures("near")]
 
 RESOLVER = "127.0.0.11"
 
@@ -77,21 +76,6 @@ class Server:
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
             sock.close()
-
-
-@pytest.fixture(autouse=True)
-def _host() -> Iterator[int]:
-    with own_host() as fd:
-        yield fd
-
-
-@pytest.fixture
-async def daemon(_host: int, tmp_path: Path) -> AsyncIterator[Daemon]:
-    made = await Daemon(tmp_path, NetworkSettings(bip="10.90.0.1/24")).start()
-    try:
-        yield made
-    finally:
-        await made.dismantle()
 
 
 @contextlib.contextmanager
@@ -204,7 +188,7 @@ async def test_without_servers_of_its_own_the_hosts_are_asked(tmp_path: Path) ->
     """As resolv.conf has them at that moment."""
     conf = tmp_path / "resolv.conf"
     conf.write_text("nameserver 127.0.0.53\n")
-    daemon = Daemon(tmp_path, NetworkSettings(bip="10.90.0.1/24"))
+    daemon = Daemon(tmp_path, SETTINGS)
     names = Names(daemon.paths.resolver_socket, str(conf))
     names.reopened_by(daemon.networks._reopen)
     daemon.service.names = daemon.networks._names = names
@@ -231,5 +215,4 @@ async def test_the_same_name_twice_is_every_address(daemon: Daemon) -> None:
         await daemon.service.detach(made[2].id)
         assert set(ask(made[0], "pool")) == addresses - {made[2].network("mine")["IPAddress"]}
     finally:
-        for each in made:
-            each.end()
+        end(*made)

@@ -2,38 +2,37 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from tests.engine.networks_host import Container, Daemon, Echo, ask, own_host, request, run
+from tests.support.networks import (
+    SETTINGS,
+    Container,
+    Daemon,
+    Echo,
+    ask,
+    delete_bridge,
+    end,
+    request,
+    run,
+    started,
+)
 
-from wherry.linux import netlink
-from wherry.linux.netlink import Netlink
 from wherry.networks.settings import NetworkSettings
 from wherry.wire.network import NetworkCreate
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.usefixtures("near")]
 
-SETTINGS = NetworkSettings(bip="10.90.0.1/24", icc=False)
+QUIET = dataclasses.replace(SETTINGS, icc=False)
 PORTS = {"7000/tcp": [("", "8080")]}
 
 
-@pytest.fixture(autouse=True)
-def _host() -> Iterator[int]:
-    with own_host() as fd:
-        yield fd
-
-
 @pytest.fixture
-async def daemon(_host: int, tmp_path: Path) -> AsyncIterator[Daemon]:
-    made = await Daemon(tmp_path, SETTINGS).start()
-    try:
-        yield made
-    finally:
-        await made.dismantle()
+def network_settings() -> NetworkSettings:
+    return QUIET
 
 
 def options(daemon: Daemon, container: Container, network: str = "bridge") -> dict[str, bool]:
@@ -45,11 +44,6 @@ def options(daemon: Daemon, container: Container, network: str = "bridge") -> di
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     data = json.loads(done.stdout)[0]["linkinfo"]["info_slave_data"]
     return {key: data[key] for key in ("isolated", "hairpin")}
-
-
-def delete_bridge(daemon: Daemon) -> None:
-    with Netlink() as kernel:
-        kernel.run([netlink.delete_link(daemon.service.book.network("bridge").device)])
 
 
 async def test_a_bridge_made_again_has_the_options_of_its_ports(daemon: Daemon) -> None:
@@ -67,8 +61,7 @@ async def test_a_bridge_made_again_has_the_options_of_its_ports(daemon: Daemon) 
         assert plain.inside(lambda: ask("10.90.0.2", 7000, timeout=0.5)) == ""
     finally:
         echo.close()
-        one.end()
-        plain.end()
+        end(one, plain)
 
 
 async def test_the_next_daemon_makes_the_bridge_again_with_them(
@@ -79,12 +72,9 @@ async def test_the_next_daemon_makes_the_bridge_again_with_them(
     try:
         delete_bridge(daemon)
         daemon.abandon()
-        second = await Daemon(tmp_path, SETTINGS).start({one.id: one.pid})
-        try:
+        async with started(tmp_path, QUIET, one=one) as second:
             assert options(second, one) == {"isolated": True, "hairpin": True}
             assert ask("127.0.0.1", 8080, timeout=10).startswith("one ")
-        finally:
-            await second.dismantle()
     finally:
         echo.close()
         one.end()

@@ -3,31 +3,13 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
-from tests.engine.networks_host import Daemon, Echo, ask, own_host, request, run
+from tests.support.networks import Daemon, Echo, ask, end, request, run
 
 from wherry.errors import Internal
-from wherry.networks.settings import NetworkSettings
 
-pytestmark = pytest.mark.root
-
-
-@pytest.fixture(autouse=True)
-def _host() -> Iterator[int]:
-    with own_host() as fd:
-        yield fd
-
-
-@pytest.fixture
-async def daemon(_host: int, tmp_path: Path) -> AsyncIterator[Daemon]:
-    made = await Daemon(tmp_path, NetworkSettings(bip="10.90.0.1/24")).start()
-    try:
-        yield made
-    finally:
-        await made.dismantle()
+pytestmark = [pytest.mark.root, pytest.mark.usefixtures("near")]
 
 
 def shown(daemon: Daemon, container_id: str, key: str) -> list[str]:
@@ -69,8 +51,7 @@ async def test_ports_of_a_running_container_change(daemon: Daemon) -> None:
         assert daemon.service.settings(one.id)["Ports"] == {}
     finally:
         echo.close()
-        one.end()
-        two.end()
+        end(one, two)
 
 
 async def test_a_long_run_grows_and_an_address_narrows(daemon: Daemon) -> None:

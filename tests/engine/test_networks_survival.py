@@ -2,52 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import socket
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.engine.networks_host import Container, Daemon, Echo, ask, lookup, own_host, request, run
+from tests.support.networks import (
+    SETTINGS,
+    Daemon,
+    Echo,
+    ask,
+    delete_bridge,
+    end,
+    eventually,
+    lookup,
+    request,
+    rules,
+    run,
+)
 
-from wherry.linux import netlink, nft
+from wherry.linux import nft
 from wherry.linux.netlink import Netlink
-from wherry.networks.settings import NetworkSettings
 from wherry.wire.network import NetworkCreate
 
-pytestmark = pytest.mark.root
-
-SETTINGS = NetworkSettings(bip="10.90.0.1/24")
-
-
-@pytest.fixture(autouse=True)
-def _host() -> Iterator[int]:
-    with own_host() as fd:
-        yield fd
-
-
-@pytest.fixture
-async def daemon(_host: int, tmp_path: Path) -> AsyncIterator[Daemon]:
-    made = await Daemon(tmp_path, SETTINGS).start()
-    try:
-        yield made
-    finally:
-        await made.dismantle()
-
-
-async def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
-    """Wait for what the daemon does by itself."""
-    loop = asyncio.get_running_loop()
-    end = loop.time() + seconds
-    while not await asyncio.to_thread(condition):
-        assert loop.time() < end, "it did not happen in time"
-        await asyncio.sleep(0.02)
-
-
-def rules(table: str) -> str:
-    return nft.run(f"list table inet {table}")
+pytestmark = [pytest.mark.root, pytest.mark.usefixtures("near")]
 
 
 async def test_a_killed_daemon_disturbs_nothing_and_the_next_takes_over(
@@ -57,8 +36,7 @@ async def test_a_killed_daemon_disturbs_nothing_and_the_next_takes_over(
     one = await run(daemon, request("one", "mine", ports={"7000/tcp": [("", "8080")]}))
     two = await run(daemon, request("two", "mine"))
     gone = await run(daemon, request("gone", "mine", ports={"7000/tcp": [("", "8081")]}))
-    table = daemon.networks.firewall.table
-    before = rules(table)
+    before = rules(daemon)
     daemon.abandon()
     gone.end()
     echo = Echo(one.fd, 7000, "one")
@@ -74,7 +52,7 @@ async def test_a_killed_daemon_disturbs_nothing_and_the_next_takes_over(
             assert two.inside(lambda: lookup("one")) == [address]
             assert two.inside(lambda: lookup("gone")) == []
             assert not second.service.book.endpoints.get(gone.id)
-            assert rules(table) == before.replace(port_element(before, 8081), "")
+            assert rules(daemon) == before.replace(port_element(before, 8081), "")
             three = await run(second, request("three", "mine"))
             taken = {one.network("mine")["IPAddress"], two.network("mine")["IPAddress"]}
             assert three.network("mine")["IPAddress"] not in taken
@@ -101,17 +79,17 @@ async def test_a_flushed_firewall_is_written_again(daemon: Daemon) -> None:
     one = await run(daemon, request("one", ports={"7000/tcp": [("", "8080")]}))
     echo = Echo(one.fd, 7000, "one")
     table = daemon.networks.firewall.table
-    before = rules(table)
+    before = rules(daemon)
     try:
         nft.run("flush ruleset")
         assert ask("127.0.0.1", 8080, timeout=0.3) == ""
-        await until(lambda: table in nft.run("list tables"))
-        assert rules(table) == before
+        await eventually(lambda: table in nft.run("list tables"))
+        assert rules(daemon) == before
         assert ask("127.0.0.1", 8080).startswith("one ")
         nft.run(f"add rule inet {table} user ip saddr 192.0.2.1 drop")
         nft.run(f"flush chain inet {table} forward")
-        await until(lambda: "jump user" in rules(table))
-        assert "ip saddr 192.0.2.1 drop" in rules(table)
+        await eventually(lambda: "jump user" in rules(daemon))
+        assert "ip saddr 192.0.2.1 drop" in rules(daemon)
     finally:
         echo.close()
         end(one)
@@ -119,9 +97,7 @@ async def test_a_flushed_firewall_is_written_again(daemon: Daemon) -> None:
 
 async def test_a_bridge_removed_by_hand_comes_back_with_its_containers(daemon: Daemon) -> None:
     one = await run(daemon, request("one"))
-    bridge = daemon.networks.service.book.network("bridge").device
-    with Netlink() as kernel:
-        kernel.run([netlink.delete_link(bridge)])
+    delete_bridge(daemon)
     two = await run(daemon, request("two"))
     echo = Echo(one.fd, 7000, "one")
     try:
@@ -141,7 +117,7 @@ async def test_a_dead_resolver_is_replaced(daemon: Daemon) -> None:
         process.kill()
         process.wait()
         address = one.network("mine")["IPAddress"]
-        await until(lambda: one.inside(lambda: lookup("one")) == [address])
+        await eventually(lambda: one.inside(lambda: lookup("one")) == [address])
     finally:
         end(one)
 
@@ -169,9 +145,9 @@ async def test_the_users_rules_outlive_the_daemon(tmp_path: Path) -> None:
     table = daemon.networks.firewall.table
     nft.run(f"add rule inet {table} user ip saddr 192.0.2.1 drop")
     await daemon.close()
-    assert "ip saddr 192.0.2.1 drop" in rules(table)
+    assert "ip saddr 192.0.2.1 drop" in rules(daemon)
     daemon = await Daemon(tmp_path, SETTINGS).start()
-    assert "ip saddr 192.0.2.1 drop" in rules(table)
+    assert "ip saddr 192.0.2.1 drop" in rules(daemon)
     nft.run(f"flush chain inet {table} user")
     await daemon.close()
     assert table not in nft.run("list tables")
@@ -190,7 +166,7 @@ async def test_no_foreign_rule_is_touched(daemon: Daemon) -> None:
     await daemon.networks._meet_neighbours()
     assert iptables() == before
     iptables("-P", "FORWARD", "DROP")
-    await until(lambda: iptables()[-1].endswith("-j ACCEPT"))
+    await eventually(lambda: iptables()[-1].endswith("-j ACCEPT"))
     assert [each for each in iptables() if "wherry" not in each] == [
         each.replace("-P FORWARD ACCEPT", "-P FORWARD DROP") for each in before
     ]
@@ -202,23 +178,23 @@ async def test_no_foreign_rule_is_touched(daemon: Daemon) -> None:
         echo.close()
         end(one, two)
     iptables("-P", "FORWARD", "ACCEPT")
-    await until(lambda: iptables() == before)
+    await eventually(lambda: iptables() == before)
 
 
 async def test_nothing_stays_in_iptables_at_the_end(tmp_path: Path) -> None:
     iptables("-P", "FORWARD", "DROP")
     before = iptables(), nft.run("list ruleset")
     daemon = await Daemon(tmp_path, SETTINGS).start()
-    await until(lambda: iptables()[-1].endswith("-j ACCEPT"))
+    await eventually(lambda: iptables()[-1].endswith("-j ACCEPT"))
     await daemon.close()
     assert (iptables(), nft.run("list ruleset")) == before
     # What a killed daemon left is taken away by one that may not use iptables.
     daemon = await Daemon(tmp_path, SETTINGS).start()
-    await until(lambda: iptables()[-1].endswith("-j ACCEPT"))
+    await eventually(lambda: iptables()[-1].endswith("-j ACCEPT"))
     daemon.abandon()
     allowed = dataclasses.replace(SETTINGS, iptables=False)
     daemon = await Daemon(tmp_path, allowed).start()
-    await until(lambda: iptables() == before[0])
+    await eventually(lambda: iptables() == before[0])
     await daemon.close()
     assert (iptables(), nft.run("list ruleset")) == before
 
@@ -250,7 +226,7 @@ async def test_tables_of_the_old_iptables_are_met_too(tmp_path: Path) -> None:
         return
     before = iptables(program="iptables-legacy")
     daemon = await Daemon(tmp_path, SETTINGS).start()
-    await until(lambda: iptables(program="iptables-legacy")[-1].endswith("-j ACCEPT"))
+    await eventually(lambda: iptables(program="iptables-legacy")[-1].endswith("-j ACCEPT"))
     await daemon.close()
     assert iptables(program="iptables-legacy") == before
     daemon = await Daemon(tmp_path, dataclasses.replace(SETTINGS, iptables=False)).start()
@@ -266,11 +242,6 @@ def iptables(*words: str, program: str = "iptables") -> list[str]:
     return done.stdout.splitlines()
 
 
-def end(*containers: Container) -> None:
-    for each in containers:
-        each.end()
-
-
 async def test_a_resolver_of_another_version_is_replaced(tmp_path: Path) -> None:
     first = await Daemon(tmp_path, SETTINGS).start()
     await first.management.create(NetworkCreate(name="mine"))
@@ -284,7 +255,7 @@ async def test_a_resolver_of_another_version_is_replaced(tmp_path: Path) -> None
     second.service.names.helper.version = "another"
     await second.start({one.id: one.pid})
     try:
-        await until(lambda: old.poll() is not None)
+        await eventually(lambda: old.poll() is not None)
         assert second.service.names.helper.process is not None
         assert one.inside(lambda: lookup("one")) == [address]
     finally:

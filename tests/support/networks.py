@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 from dnslib import DNSRecord
 
-from wherry.linux import netlink, netns
+from wherry.linux import netlink, netns, nft
 from wherry.linux.netlink import Netlink
 from wherry.networks.assembly import Networks
 from wherry.networks.settings import NetworkSettings
@@ -24,6 +27,9 @@ from wherry.wire.attachment import NetworkAttachment, NetworkRequest
 from wherry.wire.container import EndpointSettings, HostConfig, PortBinding
 
 T = TypeVar("T")
+
+SETTINGS = NetworkSettings(bip="10.90.0.1/24")
+"""Of a daemon that no other is asked for."""
 
 
 @contextmanager
@@ -52,9 +58,9 @@ HOST4, FAR4, HOST6, FAR6 = "192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2
 
 @contextmanager
 def far_host() -> Iterator[int]:
-    """The namespace of another host; the test's own, as ``own_host``, is linked to it."""
-    with own_host():
-        fd = netns.create()
+    """The namespace of another host; the calling thread's, of ``own_host``, is linked to it."""
+    fd = netns.create()
+    try:
         inside(fd, no_waiting)
         with Netlink() as kernel:
             kernel.run([netlink.add_bridge("uplink", "02:00:00:00:00:01")])
@@ -71,10 +77,9 @@ def far_host() -> Iterator[int]:
                 ]
             )
         inside(fd, _set_up_far)
-        try:
-            yield fd
-        finally:
-            os.close(fd)
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def _set_up_far() -> None:
@@ -186,6 +191,11 @@ class Container:
         os.close(self.fd)
 
 
+def end(*containers: Container) -> None:
+    for each in containers:
+        each.end()
+
+
 def inside(fd: int, work: Callable[[], T]) -> T:
     def run() -> T:
         with netns.entered(fd):
@@ -221,6 +231,37 @@ def request(
 
 async def run(daemon: Daemon, wanted: NetworkRequest) -> Container:
     return Container(wanted, await daemon.service.attach(wanted))
+
+
+@contextlib.asynccontextmanager
+async def started(
+    root: Path, settings: NetworkSettings = SETTINGS, **running: Container
+) -> AsyncIterator[Daemon]:
+    """A daemon, perhaps the next one, with the containers that have gone on."""
+    daemon = await Daemon(root, settings).start({each.id: each.pid for each in running.values()})
+    try:
+        yield daemon
+    finally:
+        await daemon.dismantle()
+
+
+async def eventually(condition: Callable[[], object], seconds: float = 60.0) -> None:
+    """Wait for what the daemon, on this loop, does by itself."""
+    limit = time.monotonic() + seconds
+    while not await asyncio.to_thread(condition):
+        assert time.monotonic() < limit, "it did not happen in time"
+        await asyncio.sleep(0.02)
+
+
+def rules(daemon: Daemon) -> str:
+    """The daemon's table, as nft lists it."""
+    return nft.run(f"list table inet {daemon.networks.firewall.table}")
+
+
+def delete_bridge(daemon: Daemon, network: str = "bridge") -> None:
+    """As somebody at the host's keyboard would."""
+    with Netlink() as kernel:
+        kernel.run([netlink.delete_link(daemon.service.book.network(network).device)])
 
 
 class Echo:
