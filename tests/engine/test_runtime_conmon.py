@@ -293,7 +293,7 @@ async def test_the_filter_is_the_one_that_crun_makes(real: RealWorld) -> None:
     if "crun" not in real.runtime_facts.versions:
         pytest.skip("crun is not installed")
     launch = real.launch("theirs", "sleep", "100", runtime="crun")
-    real.runtime._filters = FilterCache(_refuse)
+    real.runtime._launching._filters = FilterCache(_refuse)
     await real.runtime.create(launch)
     theirs = (real.base / "runtime" / "theirs" / "seccomp.bpf").read_bytes()
     await real.runtime.delete("theirs", launch.bundle)

@@ -8,6 +8,9 @@ import os
 from wherry.errors import Unavailable
 from wherry.runtime.monitor import SyncMessage, parse_sync
 
+LIMIT = 120.0
+"""Seconds for a create or exec to be reported; generous, for hosts under load."""
+
 
 class SyncPipe:
     """Messages of one monitor, in order. Close it, always."""
