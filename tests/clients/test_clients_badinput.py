@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.badinput import container
+from tests.support.badcreate import container
 from tests.support.clients import Cli
 from tests.support.engine import Engine, mounts_below
 from tests.support.images import BASE, busybox_root, docker_archive, tar_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import pytest
-from tests.support import badinput, badvolumes
+from tests.support.badinput import TABLE
 from tests.support.engine import Engine
 from tests.support.rawhttp import answer, exchange, request
 from tests.support.traces import traces, untouched
@@ -38,9 +38,6 @@ def names(engine: Engine) -> Iterator[Mapping[str, str]]:
     engine.remove_containers()
     for each in engine.get("/volumes").json["Volumes"]:
         assert engine.delete(f"/volumes/{each['Name']}").status == 204
-
-
-TABLE = badinput.TABLE | badvolumes.TABLE
 
 
 @pytest.mark.parametrize("route", TABLE)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.support.badinput import HUGE, Bad, bad_filters, bad_json, filters, not_this, query
+from tests.support.badrows import HUGE, Bad, bad_filters, bad_json, filters, not_this, query
 
 OWN = "/wherry/volumes"
 
