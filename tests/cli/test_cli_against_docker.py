@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.cli.fake_daemon import FakeDaemon
+from tests.support.clients import LIKE_DOCKER, like_docker
 
 from wherry.cli.main import main
 
-DOCKER = shutil.which("docker")
-
-pytestmark = pytest.mark.skipif(DOCKER is None, reason="needs Docker's client to compare with")
+pytestmark = like_docker
 
 CASES: list[list[str]] = [
     [],
@@ -133,9 +131,8 @@ def comparable(body: dict[str, Any]) -> dict[str, Any]:
 def bodies(daemon: FakeDaemon, argv: list[str], folder: Path) -> list[tuple[Any, Any]]:
     """(query, body) that Docker's client and ours sent."""
     daemon.on("POST", "/containers/create", {"Id": "c" * 64, "Warnings": []})
-    assert DOCKER is not None
     result = subprocess.run(
-        [DOCKER, *argv], cwd=folder, capture_output=True, env=os.environ | {"TERM": "dumb"}
+        [LIKE_DOCKER, *argv], cwd=folder, capture_output=True, env=os.environ | {"TERM": "dumb"}
     )
     assert result.returncode == 0, result.stderr
     old = os.getcwd()
@@ -229,8 +226,7 @@ def test_refused(
     """The same text and exit code, and nothing sent."""
     words = [] if flags == ["--memory"] else ["busybox"]
     argv = ["create", *flags, *words]
-    assert DOCKER is not None
-    docker = subprocess.run([DOCKER, *argv], cwd=tmp_path, capture_output=True, text=True)
+    docker = subprocess.run([LIKE_DOCKER, *argv], cwd=tmp_path, capture_output=True, text=True)
     code = main(argv)
     own = capsys.readouterr()
     assert not daemon.sent("POST", "/containers/create")
@@ -247,8 +243,7 @@ def test_files(daemon: FakeDaemon, tmp_path: Path) -> None:
         "--security-opt", "seccomp=seccomp.json", "--cidfile", "cid", "busybox",
     ]  # fmt: skip
     daemon.on("POST", "/containers/create", {"Id": "c" * 64, "Warnings": []})
-    assert DOCKER is not None
-    subprocess.run([DOCKER, *argv], cwd=tmp_path, check=True, capture_output=True)
+    subprocess.run([LIKE_DOCKER, *argv], cwd=tmp_path, check=True, capture_output=True)
     assert (tmp_path / "cid").read_text() == "c" * 64
     (tmp_path / "cid").unlink()
     old = os.getcwd()

@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 from tests.support.certificates import certificates
+from tests.support.clients import LIKE_DOCKER, like_docker
 
 from wherry.cli.main import main
 from wherry.client.contextfile import pack, unpack
 from wherry.client.contexts import context_id
 from wherry.client.errors import BadHost
 
-DOCKER = shutil.which("docker")
 ENDPOINT = {"Host": "tcp://h:2376", "SkipTLSVerify": False}
 META = {"Name": "x", "Metadata": {}, "Endpoints": {"docker": ENDPOINT}}
 
@@ -322,12 +322,11 @@ COMPARED = (
 )
 
 
-@pytest.mark.skipif(DOCKER is None, reason="needs Docker's client to compare with")
+@like_docker
 @pytest.mark.parametrize("words", COMPARED.split("|"))
 def test_like_docker(
     home: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch, words: str
 ) -> None:
-    assert DOCKER is not None
     found: list[Any] = []
     monkeypatch.setenv("DOCKER_TLS_VERIFY", "")
     for turn in ("docker", "wherry"):
@@ -341,7 +340,7 @@ def test_like_docker(
         capsys.readouterr()
         if turn == "docker":
             done = subprocess.run(
-                [DOCKER, "context", *words.split()], capture_output=True, text=True
+                [LIKE_DOCKER, "context", *words.split()], capture_output=True, text=True
             )
             code, out, error = done.returncode, done.stdout, done.stderr
         else:

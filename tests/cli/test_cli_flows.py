@@ -1,7 +1,7 @@
 """Whole conversations over a unix socket: run, attach, exec, start, signals, a real terminal.
 
 Each is a child process, so that signals and terminals are the real ones. Where Docker's client is
-on the machine the conversation is held with it as well: it proves the test.
+as new as the texts the conversation is held with it as well: it proves the test.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import os
 import pty
 import re
 import select
-import shutil
 import signal
 import struct
 import subprocess
@@ -24,20 +23,24 @@ from typing import Any
 
 import pytest
 from tests.cli.fake_daemon import Exchange, FakeDaemon
+from tests.support.clients import LIKE_DOCKER, like_docker, programs
 
 from wherry.wire.frames import frame
 
-DOCKER = shutil.which("docker")
-OWN = [sys.executable, "-c", "from wherry.cli.main import main; main()"]
+OWN = list(programs()[0].command)
 ID = "c" * 64
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 
 
-@pytest.fixture(params=["wherry", "docker"])
+@pytest.fixture(
+    params=[
+        pytest.param(OWN, id="wherry"),
+        pytest.param([LIKE_DOCKER], id="docker", marks=like_docker),
+    ]
+)
 def program(request: pytest.FixtureRequest) -> list[str]:
-    if request.param == "docker" and DOCKER is None:
-        pytest.skip("needs Docker's client")
-    return OWN if request.param == "wherry" else [str(DOCKER)]
+    found: list[str] = request.param
+    return found
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import time
 from collections.abc import Callable
@@ -12,12 +11,11 @@ from typing import Any
 
 import pytest
 from tests.cli.fake_daemon import Exchange, FakeDaemon
+from tests.support.clients import LIKE_DOCKER, like_docker
 
 from wherry.cli.main import main
 
-DOCKER = shutil.which("docker")
-
-pytestmark = pytest.mark.skipif(DOCKER is None, reason="needs Docker's client to compare with")
+pytestmark = like_docker
 
 ID = "0123456789abcdef" * 4
 OTHER = "fedcba9876543210" * 4
@@ -427,9 +425,8 @@ UNLIKE = {
 def test_output(
     filled: FakeDaemon, argv: list[str], tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
-    assert DOCKER is not None
     docker = subprocess.run(
-        [DOCKER, *argv],
+        [LIKE_DOCKER, *argv],
         cwd=tmp_path,
         capture_output=True,
         stdin=subprocess.DEVNULL,

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.cli.fake_daemon import FakeDaemon
+from tests.support.clients import LIKE_DOCKER, like_docker
 
 from wherry.cli.main import main
 from wherry.cli.volumes import natural
 
-DOCKER = shutil.which("docker")
 VOLUMES = {
     "Volumes": [
         {
@@ -52,7 +51,7 @@ def filled(daemon: FakeDaemon) -> FakeDaemon:
     return daemon
 
 
-@pytest.mark.skipif(DOCKER is None, reason="needs Docker's client to compare with")
+@like_docker
 @pytest.mark.parametrize(
     "argv",
     [
@@ -82,7 +81,7 @@ def test_like_docker(
     words = ["volume", *argv.split(" ")]
     words = [each.replace("\t", " ", 1) if each.startswith("table") else each for each in words]
     docker = subprocess.run(
-        [str(DOCKER), *words],
+        [LIKE_DOCKER, *words],
         cwd=tmp_path,
         capture_output=True,
         stdin=subprocess.DEVNULL,

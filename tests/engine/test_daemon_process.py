@@ -177,9 +177,7 @@ def test_clients_over_mutual_tls(stopped: Engine) -> None:
     ):
         stopped.options += [f"--{flag}", str(folder / name)]
     stopped.start()
-    docker = next((each for each in programs() if "docker" in each.name), None)
-    if docker is None:
-        pytest.skip("no docker client")
+    docker = next(each for each in programs() if not each.is_wherry)
     words = [*docker.command, "--host", f"tcp://127.0.0.1:{port}", "--tlsverify"]
     words += ["--tlscacert", str(folder / "ca.pem")]
 

@@ -7,7 +7,6 @@ import contextlib
 import gzip
 import json
 import os
-import shutil
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Iterator
@@ -297,7 +296,6 @@ async def test_loading_over_a_name_leaves_the_old_image_without_it(host: Host) -
     assert (dangling["Id"], dangling["RepoTags"]) == (old.id, [])
 
 
-@pytest.mark.skipif(shutil.which("skopeo") is None, reason="needs skopeo")
 @pytest.mark.parametrize("kind", ["docker-archive", "oci-archive"])
 async def test_skopeo_reads_what_is_saved(tmp_path: Path, host: Host, kind: str) -> None:
     await load(host, archives.docker_archive([ONE, TWO], ["some/app:1"]))
