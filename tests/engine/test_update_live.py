@@ -254,6 +254,53 @@ def test_mounts_above_others_wait_for_the_next_start(engine: Engine) -> None:
         assert engine.delete(f"/volumes/{volume}").status == 204
 
 
+def test_a_volume_stays_in_use_until_nothing_needs_it(engine: Engine) -> None:
+    """Whatever further updates do: what the running container has, and what waits for its next
+    start, is not to be removed."""
+
+    def volume(name: str, target: str, **options: Any) -> dict[str, Any]:
+        return {"Type": "volume", "Source": name, "Target": target, "VolumeOptions": options}
+
+    def removed(name: str) -> int:
+        return engine.delete(f"/volumes/{name}").status
+
+    name = engine.run(
+        "sleep", "1000", Mounts=[volume("outer", "/srv"), volume("inner", "/srv/db")]
+    )
+    assert done(engine, name, MountsRemove=["/srv"])["AtNextStart"] == ["Mounts /srv"]
+    assert removed("outer") == 409
+    # Further updates: one that does nothing to mounts, one that adds, one that is refused.
+    done(engine, name, LabelsAdd={"a": "b"})
+    done(engine, name, MountsAdd=[volume("later", "/srv")])
+    bad = volume("never", "/never", DriverConfig={"Options": {"bogus": "1"}})
+    assert update(engine, name, MountsAdd=[bad], MountsRemove=["/srv/db"]).status == 400
+    assert "/srv/db" in mounted(pid_of(engine, name))
+    assert [removed(each) for each in ("outer", "later", "inner")] == [409] * 3
+    engine.crash_and_start()
+    done(engine, name, MountsAdd=[volume("more", "/more")])
+    assert [removed(each) for each in ("outer", "later", "inner", "more")] == [409] * 4
+    # With the end of its run, what was removed is free; what waits is not.
+    assert engine.post(f"/containers/{name}/kill").status == 204
+    eventually(lambda: removed("outer") == 204, what="the end of the last use")
+    assert [removed(each) for each in ("later", "inner", "more")] == [409] * 3
+    assert engine.post(f"/containers/{name}/start").status == 204
+    assert {"/srv", "/srv/db", "/more"} <= set(mounted(pid_of(engine, name)))
+    engine.remove_containers()
+    assert [removed(each) for each in ("later", "inner", "more")] == [204] * 3
+
+
+def test_what_a_container_mounts_itself_is_never_taken_from_it(engine: Engine) -> None:
+    name = engine.run("sleep", "1000")
+    before = mounted(pid_of(engine, name))
+    for target in ("/dev/shm", "/etc/hosts"):
+        mount = {"Type": "bind", "Source": "/etc/passwd", "Target": target}
+        if target == "/dev/shm":
+            mount = {"Type": "tmpfs", "Target": target}
+        assert done(engine, name, MountsAdd=[mount])["AtNextStart"] == [f"Mounts {target}"]
+        assert done(engine, name, MountsRemove=[target])["AtNextStart"] == [f"Mounts {target}"]
+    assert mounted(pid_of(engine, name)) == before
+
+
 def test_mounts_that_cannot_be(engine: Engine, tmp_path: Path) -> None:
     name = engine.run("sleep", "1000", ReadonlyRootfs=True)
     pid = pid_of(engine, name)

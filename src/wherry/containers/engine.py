@@ -472,7 +472,7 @@ class ContainerEngine:
             (live.id, counts_as_running(live.record.status))
             for live in self._book
             if image_id == live.record.image.id
-            or any(point.image == image_id for point in live.record.mount_points)
+            or any(point.image == image_id for point in live.record.used_mounts)
         ]
 
     def mount_points(self, ref: str) -> Sequence[MountPoint]:

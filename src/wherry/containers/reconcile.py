@@ -23,7 +23,7 @@ from wherry.containers.ports import Networking, Volumes
 from wherry.containers.remove import Remover
 from wherry.containers.transitions import Event, Status, has_process
 from wherry.containers.update import Updater
-from wherry.containers.watch import Supervisor, restart_due
+from wherry.containers.watch import Supervisor, let_go, restart_due
 from wherry.errors import WherryError
 from wherry.runtime.port import Exit, Runtime
 from wherry.store.paths import Paths
@@ -165,6 +165,7 @@ class Reconciler:
         record = live.record
         if self._paths.container(live.id).run.exists():
             await self._end_run(live)
+        await let_go(self._book, self._volumes, live)
         if not record.state.started_ns:
             return
         if record.host_config.auto_remove:

@@ -83,8 +83,6 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     """Targets that get a mount in the running container."""
     unmounting: tuple[str, ...] = ()
     """Targets that lose theirs once the update is done."""
-    staying: tuple[MountPoint, ...] = ()
-    """Removed mounts that the running container keeps until its next start."""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,6 +95,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     host_config: HostConfig
     networking: NetworkingConfig | None = None
     mount_points: tuple[MountPoint, ...] = ()
+    staying: tuple[MountPoint, ...] = ()
+    """Removed mounts that the running container keeps until its end."""
     state: State = State()
     restart_count: int = 0
     stopped_by_user: bool = False
@@ -117,6 +117,11 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         if not state.pid:
             return None
         return Running(self.id, state.pid, state.pid_start, state.monitor_pid, state.monitor_start)
+
+    @property
+    def used_mounts(self) -> tuple[MountPoint, ...]:
+        """What it has now or gets at its next start: nothing of it may be let go of."""
+        return (*self.mount_points, *self.staying)
 
     @property
     def argv(self) -> list[str]:

@@ -130,7 +130,7 @@ class Starter:
             changes = {"restart_count": 0, "stopped_by_user": False}
             live.backoff = 0.0
         live.running = running
-        self._book.commit(live, state=state, **changes)
+        self._book.commit(live, state=state, staying=(), **changes)
         self._book.publish(live.record, "start")
 
     def _failed(self, live: Live, error: BaseException) -> None:

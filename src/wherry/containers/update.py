@@ -28,6 +28,7 @@ from wherry.containers.resources import transition
 from wherry.containers.service import Outcome
 from wherry.containers.specs import Specs
 from wherry.containers.transitions import Status, has_process
+from wherry.containers.watch import let_go
 from wherry.errors import Conflict, Internal, Invalid, WherryError
 from wherry.images.service import Images
 from wherry.linux.failpoint import reach
@@ -205,7 +206,8 @@ class Updater:
         self, live: Live, changed: Changed, points: Sequence[MountPoint], outcome: Outcome
     ) -> frozenset[str]:
         """Targets of the removed mounts that go at once: those without a mount below that stays,
-        since taking one out takes all below it along."""
+        since taking one out takes all below it along; nor one in the place of a mount of its own,
+        which it would be left without."""
         gone = [each.destination for each in changed.removing]
         if not gone or not has_process(live.record.status) or live.running is None:
             outcome.at_next_start += [f"Mounts {target}" for target in gone]
@@ -216,12 +218,17 @@ class Updater:
         except OSError as error:
             raise self._gone(live, error) from error
         stay = [*_OWN, *(places[target].path for target in kept)]
-        waiting = [target for target in gone if is_above(places[target].path, stay)]
+        own = [target for target in gone if places[target].path in _OWN]
+        waiting = [
+            target for target in gone if target in own or is_above(places[target].path, stay)
+        ]
         leaving = [target for target in gone if target not in waiting]
         outcome.applied += [f"Mounts {target}" for target in leaving]
         outcome.at_next_start += [f"Mounts {target}" for target in waiting]
         outcome.warnings += [
-            f"{target} has other mounts below it: it is taken out at the next start only"
+            f"{target} is a mount point in the container by itself: it changes at the next start"
+            if target in own
+            else f"{target} has other mounts below it: it is taken out at the next start only"
             for target in waiting
         ]
         return frozenset(leaving)
@@ -268,15 +275,12 @@ class Updater:
         if changed.removing and intent is None:
             intent = Intent()
         if intent is not None:
-            still = live.running is not None
             intent = msgspec.structs.replace(
                 intent,
                 done=True,
                 unmounting=tuple(leaving),
-                staying=tuple(
-                    each for each in changed.removing if still and each.destination not in leaving
-                ),
             )
+        staying = [*record.staying, *changed.removing] if live.running is not None else []
         extra: dict[str, Any] = {}
         if changed.health and has_process(record.status):
             health = health_after(record.state.health, record.config.healthcheck, changed.config)
@@ -286,6 +290,7 @@ class Updater:
             config=changed.config,
             host_config=changed.host,
             mount_points=tuple(_ordered([*changed.points, *points])),
+            staying=tuple(each for each in staying if each.destination not in leaving),
             revision=record.revision + 1,
             intent=intent,
             **extra,
@@ -301,8 +306,7 @@ class Updater:
         targets = intent.unmounting if intent.done else intent.mounting
         await self._unmount(live, pid, targets)
         if intent.done:
-            points = [*live.record.mount_points, *intent.staying]
-            await self._try(live, self._volumes.retain(live.id, points))
+            await self._try(live, self._volumes.retain(live.id, live.record.used_mounts))
         else:
             await self._take_back(live, intent)
         reach("update.settled")
@@ -311,6 +315,7 @@ class Updater:
         except WherryError as error:
             # A full disk: the next update, or the next start of the daemon, settles it again.
             _log.error("container %s: its update is not settled: %s", live.id, error.message)
+        await let_go(self._book, self._volumes, live)
 
     async def _take_back(self, live: Live, intent: Intent) -> None:
         record = live.record
@@ -319,7 +324,7 @@ class Updater:
             await self._try(live, work)
         if intent.ports:
             await self._try(live, self._networking.change_ports(network_request(record)))
-        work = self._volumes.withdraw(live.id, record.mount_points, intent.first, intent.volumes)
+        work = self._volumes.withdraw(live.id, record.used_mounts, intent.first, intent.volumes)
         await self._try(live, work)
 
     async def _unmount(self, live: Live, pid: int, targets: Sequence[str]) -> None:

@@ -170,6 +170,7 @@ class Supervisor:
                 raise result
             if isinstance(result, BaseException):
                 _log.error("container %s: cleaning up: %s", live.id, result)
+        await let_go(self._book, self._volumes, live)
         if again and at_boot:
             self.boot(live)
         elif again:
@@ -251,6 +252,18 @@ class Supervisor:
             for task in (live.supervisor, live.restart):
                 if task is not None:
                     task.cancel()
+
+
+async def let_go(book: Book, volumes: Volumes, live: Live) -> None:
+    """Mounts that were removed while it ran, and that it kept, are gone with its end. An update
+    that is under way sees to it when it settles. Never raises."""
+    if not live.record.staying or live.record.intent is not None or live.running is not None:
+        return
+    try:
+        await volumes.retain(live.id, live.record.mount_points)
+        book.commit(live, staying=())
+    except Exception as error:  # a full disk: the next start tries again
+        _log.error("container %s: removed mounts are kept: %s", live.id, error)
 
 
 def resolve(waiters: list[asyncio.Future[tuple[int, str]]], code: int, error: str) -> None:

@@ -185,12 +185,15 @@ class ContainerVolumes:
                 raise Invalid(f"Duplicate mount point: {each.target}")
             self._check(each)
         made: list[str] = []
+        before = dict(self._service.table.uses_of(container_id))
         try:
             found = [await self._point(each, container_id, made) for each in wanted]
             for point in found:
                 self._use(point, container_id)
         except BaseException:
-            await self.retain(container_id, present)
+            for volume_id, _ in self._service.table.uses_of(container_id):
+                if volume_id not in before:
+                    self._service.table.unuse_one(volume_id, container_id)
             for volume_id in made:
                 await self._service.remove_unused(volume_id)
             raise
