@@ -244,7 +244,12 @@ def test_endpoints() -> None:
 
 
 def test_update_exec_and_ps() -> None:
-    scope.confine_update(UpdateRequest(memory=1 << 30, labels_add={"a": "b"}), TEAM)
+    scope.confine_update(UpdateRequest(memory=1 << 30, labels_add={"a": "b"}), TEAM, own)
+    wish = UpdateRequest(labels_add={"wherry.depends-on": "mine:healthy"})
+    scope.confine_update(wish, TEAM, own)
+    assert wish.labels_add == {"wherry.depends-on": f"{'1' * 64}:healthy"}
+    with pytest.raises(NotFound, match="other"):
+        scope.confine_update(UpdateRequest(labels_add={"wherry.depends-on": "other"}), TEAM, own)
     for asked in (
         UpdateRequest(privileged=True),
         UpdateRequest(binds=["/:/x"]),
@@ -254,7 +259,7 @@ def test_update_exec_and_ps() -> None:
         UpdateRequest(mounts_add=[Mount(type="volume", source="db-data", target="/x")]),
     ):
         with pytest.raises(Forbidden):
-            scope.confine_update(asked, TEAM)
+            scope.confine_update(asked, TEAM, own)
     scope.confine_exec(ExecBody(cmd=["sh"], user="root"))
     with pytest.raises(Forbidden):
         scope.confine_exec(ExecBody(cmd=["sh"], privileged=True))

@@ -19,7 +19,7 @@ from wherry.containers.record import Health, State
 from wherry.containers.transitions import Status
 from wherry.errors import Conflict, Invalid, NotModified
 from wherry.linux.tasks import spawn
-from wherry.wire.container import Config, HealthConfig, HostConfig, RestartPolicy
+from wherry.wire.container import Config, HealthConfig, HostConfig, RestartPolicy, UpdateRequest
 
 CHECK = HealthConfig(test=["CMD", "true"])
 
@@ -149,6 +149,39 @@ async def test_an_image_has_no_wishes(world: World) -> None:
     await make(world, "web")
     await world.engine.start("web")
     assert world.engine.inspect("web")["Config"]["Labels"] == {LABEL: "nobody"}
+
+
+async def test_an_update_of_the_label_changes_the_wishes(world: World) -> None:
+    for name in ("db", "cache", "setup"):
+        await make(world, name)
+    web = await make(world, "web", depends_on=["cache"], labels={LABEL: "db"})
+
+    async def relabel(**asked: Any) -> tuple[list[str], list[str]]:
+        outcome = await world.engine.update("web", UpdateRequest(**asked))
+        return outcome.applied, outcome.at_next_start
+
+    def wished() -> Any:
+        return world.engine.inspect(web)["HostConfig"].get("DependsOn")
+
+    assert wished() == ["cache", "db"]
+    for text, words in (
+        ("nobody", "nobody, which does not exist"),
+        ("web", "a circle: web -> web"),
+        ("db:soon", "invalid condition"),
+        ("cache:healthy", "cache is named with different conditions"),
+    ):
+        before = world.engine.inspect(web)
+        with pytest.raises(Invalid, match=f"DependsOn: .*{words}"):
+            await relabel(labels_add={LABEL: text, "a": "b"})
+        assert world.engine.inspect(web) == before
+    assert await relabel(labels_add={LABEL: "setup"}) == (["Labels"], ["DependsOn"])
+    assert wished() == ["cache", "setup"]
+    assert await relabel(labels_add={LABEL: "setup", "a": "b"}) == (["Labels"], [])
+    await world.engine.start("web")
+    assert world.state("setup")["Running"]
+    assert not world.state("db")["Running"]
+    assert await relabel(labels_remove=[LABEL]) == (["Labels"], ["DependsOn"])
+    assert wished() == ["cache"]
 
 
 async def test_a_chain_starts_from_its_end(world: World) -> None:

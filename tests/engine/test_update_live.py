@@ -264,9 +264,7 @@ def test_a_volume_stays_in_use_until_nothing_needs_it(engine: Engine) -> None:
     def removed(name: str) -> int:
         return engine.delete(f"/volumes/{name}").status
 
-    name = engine.run(
-        "sleep", "1000", Mounts=[volume("outer", "/srv"), volume("inner", "/srv/db")]
-    )
+    name = engine.run("sleep", "1000", Mounts=[volume("outer", "/srv"), volume("inner", "/srv/db")])
     assert done(engine, name, MountsRemove=["/srv"])["AtNextStart"] == ["Mounts /srv"]
     assert removed("outer") == 409
     # Further updates: one that does nothing to mounts, one that adds, one that is refused.

@@ -211,7 +211,7 @@ class Guard:
         elif rule is Rule.RENAME:
             self._refuse_taken(call, label)
         elif rule is Rule.UPDATE:
-            rules.confine_update(await call.body(UpdateRequest), label)
+            rules.confine_update(await call.body(UpdateRequest), label, own)
         elif rule is Rule.EXEC:
             rules.confine_exec(await call.body(ExecBody))
         elif rule is Rule.TOP:

@@ -192,12 +192,16 @@ def _confine_endpoints(networking: NetworkingConfig, label: Label, own: Own) -> 
             endpoint.links = _links(endpoint.links, own)
 
 
-def confine_update(asked: UpdateRequest, label: Label) -> None:
+def confine_update(asked: UpdateRequest, label: Label, own: Own) -> None:
     """What create allows may change, but for the label itself."""
     _only(asked, _UPDATE, "")
     for key in (*(asked.labels_add or {}), *(asked.labels_remove or ())):
         if key == label.key:
             raise refuse(f"to change the label {key}")
+    wishes = depends.wishes(HostConfig(), asked.labels_add or {})
+    if asked.labels_add and wishes:
+        named = [str(depends.Wish(own(each.name), each.condition)) for each in wishes]
+        asked.labels_add = {**asked.labels_add, depends.LABEL: ",".join(named)}
     for mount in asked.mounts_add or ():
         _confine_mount(mount, label)
 

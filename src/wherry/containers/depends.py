@@ -2,8 +2,8 @@
 
 A wish names another container, not its id: one that was made anew under the name is meant as well.
 Wishes are ``HostConfig.DependsOn``; clients that know no such field say the same in the label
-``wherry.depends-on`` of a create, with commas. An image's label is not asked: what it is run beside
-is not its maker's to say.
+``wherry.depends-on`` of a create or an update, with commas. An image's label is not asked: what it
+is run beside is not its maker's to say.
 """
 
 from __future__ import annotations
@@ -62,6 +62,20 @@ def wishes(host: HostConfig, labels: Mapping[str, str] = MappingProxyType({})) -
         if found.setdefault(wish.name, wish) != wish:
             raise Invalid(f"DependsOn: {wish.name} is named with different conditions")
     return list(found.values())
+
+
+def relabelled(host: HostConfig, before: Mapping[str, str], after: Mapping[str, str]) -> HostConfig:
+    """At update: the wishes without those that the label said ``before``; ``Dependencies.check``
+    adds what it says ``after``."""
+    if before.get(LABEL) == after.get(LABEL):
+        return host
+    try:
+        old = wishes(HostConfig(), before)
+    except Invalid:  # an image's, that was never asked
+        return host
+    kept = [str(each) for each in wishes(host) if each not in old]
+    changed: HostConfig = msgspec.structs.replace(host, depends_on=kept or None)
+    return changed
 
 
 def circle(start: str, needs: Callable[[str], Sequence[str]]) -> list[str]:
@@ -133,7 +147,7 @@ class Dependencies:
         self._start = start
 
     def check(self, name: str, host: HostConfig, labels: Mapping[str, str]) -> HostConfig:
-        """At create: every wish is for a container that is there, and none leads back.
+        """At create and update: every wish is for a container that is there, and none leads back.
 
         ``labels``: those of the request; the result has their wishes too. Raises ``Invalid``
         naming the field.

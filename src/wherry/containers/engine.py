@@ -125,6 +125,7 @@ class ContainerEngine:
             specs,
             facts,
             self._health,
+            self._dependencies,
             live_mounts or LiveMounts(private),
         )
         self._reconciler = Reconciler(

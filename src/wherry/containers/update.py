@@ -12,6 +12,7 @@ import asyncio
 import errno
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ import msgspec
 from wherry.containers import defaults
 from wherry.containers.book import Book, Live
 from wherry.containers.changes import Changed, changes, health_after
+from wherry.containers.depends import LABEL, Dependencies, relabelled
 from wherry.containers.facts import HostFacts
 from wherry.containers.health import HealthChecks
 from wherry.containers.layers import lower_dirs, user_of
@@ -68,6 +70,7 @@ class Updater:
         specs: Specs,
         facts: HostFacts,
         health: HealthChecks,
+        dependencies: Dependencies,
         mounts: LiveMounts,
     ) -> None:
         self._book = book
@@ -79,6 +82,7 @@ class Updater:
         self._specs = specs
         self._facts = facts
         self._health = health
+        self._dependencies = dependencies
         self._mounts = mounts
 
     async def update(self, live: Live, asked: UpdateRequest) -> Outcome:
@@ -93,7 +97,7 @@ class Updater:
             if record.intent is not None:
                 await self.settle(live)
             asked, discarded = self._specs.possible(asked)
-            changed = changes(record, asked)
+            changed = self._with_wishes(record, changes(record, asked))
             outcome = Outcome([*discarded, *changed.warnings])
             outcome.warnings += defaults.check_resources(changed.host, self._facts)
             defaults.check_policy(changed.host)
@@ -116,6 +120,15 @@ class Updater:
             self._book.publish(live.record, "update")
             return outcome
 
+    def _with_wishes(self, record: Record, changed: Changed) -> Changed:
+        """The label that says what the container depends on may be another one."""
+        old, new = record.labels, changed.config.labels or {}
+        if old.get(LABEL) == new.get(LABEL):
+            return changed
+        host = relabelled(changed.host, old, new)
+        host = self._dependencies.check(record.name, host, new)
+        return replace(changed, host=host)
+
     async def _make(self, live: Live, changed: Changed, outcome: Outcome) -> list[MountPoint]:
         """Do what can be taken back; returns the new mount points."""
         running = has_process(live.record.status) and live.running is not None
@@ -125,6 +138,8 @@ class Updater:
         now += ["Healthcheck"] if changed.health else []
         now += ["Ports"] if changed.ports else []
         outcome.at_next_start += ["Env"] if changed.env else []
+        if changed.host.depends_on != live.record.host_config.depends_on:
+            outcome.at_next_start.append("DependsOn")
         if changed.adding or (running and (changed.resources or changed.ports)):
             first = 10_000 * (live.record.revision + 1)
             intent = Intent(
