@@ -95,6 +95,56 @@ def test_binds(cli: Cli, tmp_path: Path) -> None:
     assert not (tmp_path / "nope").exists()
 
 
+HOST_FILES = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf")
+
+
+def test_files_of_ones_own_in_place_of_the_host_files(
+    cli: Cli, engine: Engine, tmp_path: Path
+) -> None:
+    (tmp_path / "f").write_text("mine")
+    binds = [word for path in HOST_FILES for word in ("-v", f"{tmp_path}/f:{path}:ro")]
+    assert sh(cli, "cat /etc/host* /etc/resolv.conf", *binds) == "mine" * 3
+    writable = f"type=bind,src={tmp_path}/f,dst=/etc/hosts"
+    assert sh(cli, "echo more > /etc/hosts; cat /etc/hosts", "--mount", writable) == "more"
+    assert (tmp_path / "f").read_text() == "more\n"
+    for path in HOST_FILES:
+        for words in (("--tmpfs", path), ("-v", f"some:{path}"), ("-v", f"{tmp_path}:{path}")):
+            refused = cli("run", "--rm", "--network", "none", *words, BASE, "true")
+            assert refused.code not in (0, 1)
+            if engine.is_wherry:  # Docker creates most of them, and they cannot start
+                assert f"{path} is a file in every container" in refused.err
+
+
+def test_a_file_of_a_volume_in_place_of_a_host_file(engine: Engine) -> None:
+    if not engine.is_wherry:
+        pytest.skip("Docker 26 takes directories of volumes only")
+    volume = {"Type": "volume", "Source": "files", "Target": "/v"}
+    writer = engine.run("sh", "-c", "echo ours > /v/f", Mounts=[volume])
+    assert engine.wait(writer) == 0
+    part = {**volume, "Target": "/etc/hosts", "VolumeOptions": {"Subpath": "f"}}
+    body = {"Image": BASE, "Cmd": ["cat", "/etc/hosts"], "HostConfig": {"Mounts": [part]}}
+    with engine.client(api="/v1.45") as client:
+        status, made = client.request("POST", "/containers/create", json.dumps(body).encode())
+    assert status == 201, made
+    reader = json.loads(made)["Id"]
+    assert engine.post(f"/containers/{reader}/start").status == 204
+    assert engine.wait(reader) == 0
+    assert engine.logs(reader) == b"ours\n"
+
+
+def test_a_directory_on_a_file(cli: Cli, engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("")
+    for words in (
+        ("-v", f"{tmp_path}:/bin/sh"),
+        ("-v", f"{tmp_path}/f:/etc"),
+        ("--tmpfs", "/etc/passwd"),
+    ):
+        refused = cli("run", "--name", "odd", "--network", "none", *words, BASE, "true")
+        assert "Are you trying to mount a directory onto a file (or vice-versa)?" in refused.err
+        assert engine.inspect("odd")["State"]["ExitCode"] == 127
+        cli("rm", "odd").ok()
+
+
 def test_read_only_is_recursive(cli: Cli, tmp_path: Path) -> None:
     """A mount below a read-only bind is read-only too."""
     sh(cli, "touch /m/shm/x", "-v", "/dev:/m:ro", code=1)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wherry.errors import Conflict, Internal, WherryError
+from wherry.errors import Conflict, Internal, Invalid, WherryError
 from wherry.runtime.failures import (
     CommandNotExecutable,
     CommandNotFound,
@@ -99,3 +99,18 @@ def test_log_lines_are_read_in_any_form() -> None:
 @given(st.text(), st.text(), st.booleans())
 def test_any_text_is_an_error_of_ours(raw: str, command: str, starting: bool) -> None:
     assert isinstance(classify(raw, command, starting=starting), WherryError)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "mount `/tmp` to `etc/hosts`: Not a directory",
+        'error mounting "tmpfs" to rootfs at "/bin/sh": mount tmpfs:/bin/sh: not a directory',
+    ],
+)
+def test_a_directory_on_a_file(raw: str) -> None:
+    error = classify(raw)
+    assert isinstance(error, Invalid)
+    assert exit_code_of(error) == 127
+    assert error.message.startswith(START + "OCI runtime create failed: " + raw)
+    assert "Are you trying to mount a directory onto a file (or vice-versa)?" in error.message

@@ -3,7 +3,8 @@
 WherryError
 ├── Invalid
 │   ├── CommandNotFound       exit code 127
-│   └── CommandNotExecutable  exit code 126
+│   ├── CommandNotExecutable  exit code 126
+│   └── WrongKind             exit code 127
 ├── Conflict                  the container is not in the state that the call needs
 └── Internal                  all else
 
@@ -39,6 +40,16 @@ class CommandNotExecutable(Invalid):
     exit_code = NOT_EXECUTABLE_CODE
 
 
+class WrongKind(Invalid):
+    """A mount of a directory on a file, or the other way round: Docker's exit code is 127."""
+
+    exit_code = NOT_FOUND_CODE
+
+
+_WRONG_KIND = (
+    "Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host "
+    "path exists and is the expected type"
+)
 _NOT_FOUND = (
     re.compile(r"executable file [`'\"](?P<name>.*?)['\"`] not found in \$PATH"),
     re.compile(r"exec: \"(?P<name>.*?)\": executable file not found in \$PATH"),
@@ -153,7 +164,10 @@ def classify(raw: str, command: str = "", *, starting: bool = True) -> WherryErr
     if not text:
         text = "the runtime ended without a word"
     if starting:
-        return Internal(f"{prefix}OCI runtime create failed: {text}: unknown")
+        whole = f"{prefix}OCI runtime create failed: {text}: unknown"
+        if "not a directory" in text.lower():
+            return WrongKind(f"{whole}: {_WRONG_KIND}")
+        return Internal(whole)
     return Internal(f"{prefix}{text}: unknown")
 
 

@@ -29,6 +29,9 @@ from wherry.wire.mounts import OPERATION, MountPoint, MountRequest, RootView
 
 _log = logging.getLogger(__name__)
 
+HOST_FILES = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf")
+"""What every container has mounted by itself; a user's own file takes the place."""
+
 
 class ContainerVolumes:
     """``peers`` gives other containers' mount points, for ``--volumes-from``."""
@@ -102,6 +105,11 @@ class ContainerVolumes:
 
     def _check(self, wanted: spec.Wanted) -> None:
         """What must hold before anything is made."""
+        if wanted.target in HOST_FILES and self._is_folder(wanted):
+            raise Invalid(
+                f'invalid mount config for type "{wanted.kind}": {wanted.target} is a file in '
+                "every container: only a file can be mounted there"
+            )
         if wanted.kind == "bind" and not wanted.create_source:
             if not os.path.exists(wanted.source):
                 raise Invalid(
@@ -119,6 +127,12 @@ class ContainerVolumes:
                     raise NotFound(f"{lead}{error.message}") from error
         elif wanted.kind == "image":
             self._host.image_layers(wanted.source)
+
+    def _is_folder(self, wanted: spec.Wanted) -> bool:
+        """Whether it is sure to be none but a directory."""
+        if wanted.kind == "bind":
+            return os.path.isdir(wanted.source)
+        return not wanted.subpath
 
     def _check_name(self, name: str) -> None:
         if self._service.table.by_name(name) is None:
