@@ -146,6 +146,7 @@ class Daemon:
     def abandon(self) -> None:
         """As SIGKILL: descriptors are closed, nothing is taken back or said to anybody."""
         self.dead = True
+        self.networks.watch.close()
         self.networks.firewall.close()
         self.service.names.close()
         self.service.publisher.forwarding.close()

@@ -17,6 +17,7 @@ from wherry.errors import Unavailable, WherryError
 from wherry.linux.tasks import spawn
 from wherry.networks import bridges, ipam, naming, ruleset, wiring
 from wherry.networks.book import Book, Events
+from wherry.networks.bridgewatch import BridgeWatch
 from wherry.networks.drivers import (
     BridgeDriver,
     ChildDriver,
@@ -70,8 +71,9 @@ class Networks:
         self._spaces = Spaces(paths.netns)
         self._names = Names(paths.resolver_socket)
         self._names.reopened_by(self._reopen)
+        bridge = BridgeDriver(table, self.firewall, self._sweeper)
         drivers: dict[str, Driver] = {
-            "bridge": BridgeDriver(table, self.firewall, self._sweeper),
+            "bridge": bridge,
             "macvlan": ChildDriver("macvlan", table),
             "ipvlan": ChildDriver("ipvlan", table),
             "host": PlainDriver(),
@@ -93,8 +95,11 @@ class Networks:
         programs = [program for program, may in allowed if may]
         self._neighbours = Neighbours(bridges.live_group(table), programs)
         self._meeting = asyncio.Lock()
+        self._attending = False
         self.service.on_adopt = self._adopt
         self.management = NetworkManagement(self.service, local=self._local)
+        self.management.on_bridge = self._attend
+        self.watch = BridgeWatch(self._book, repair=self.management.repair, foreign=bridge.foreign)
         self._predefine()
 
     # Start
@@ -107,11 +112,6 @@ class Networks:
         """
         await asyncio.to_thread(self._spaces.clean)
         wanted = [each for each in self._book.networks.values() if not each.config_only]
-        bridged = any(each.driver == "bridge" for each in wanted)
-        if bridged:
-            await asyncio.to_thread(
-                bridges.enable_forwarding, ipv6=any(each.ipv6 for each in wanted)
-            )
         with contextlib.suppress(OSError):
             ports = {e.host_interface for rows in self._book.endpoints.values() for e in rows}
             stray = await asyncio.to_thread(
@@ -132,15 +132,26 @@ class Networks:
                 await self.service.drivers[network.driver].create(network)
             except (OSError, WherryError) as error:
                 _log.error("network %s cannot be made: %s", network.name, error)
-        if bridged:
-            try:
-                await self.firewall.sync()
-                self.firewall.on_others = self._look_again
-                self.firewall.watch()
-                await self._meet_neighbours()
-            except WherryError as error:
-                _log.error("the firewall cannot be written: %s", error.message)
+        if any(each.driver == "bridge" for each in wanted):
+            await self._attend()
             self._spaces.fill(False)
+
+    async def _attend(self) -> None:
+        """From the first bridge on: the host forwards, and what others do to bridges and rules is
+        noticed."""
+        if self._attending:
+            return
+        self._attending = True
+        ipv6 = any(each.ipv6 for each in self._book.networks.values() if not each.config_only)
+        await asyncio.to_thread(bridges.enable_forwarding, ipv6=ipv6)
+        self.watch.start()
+        try:
+            await self.firewall.sync()
+            self.firewall.on_others = self._look_again
+            self.firewall.watch()
+            await self._meet_neighbours()
+        except WherryError as error:
+            _log.error("the firewall cannot be written: %s", error.message)
 
     def _clear(self, names: Sequence[str]) -> None:
         wiring.delete_links(names)
@@ -314,6 +325,8 @@ class Networks:
 
         When none runs, nothing of ours stays on the host; the next start makes it again.
         """
+        self.watch.close()
+        await self.watch.finished()
         if not any(each.running for each in self._book.sandboxes.values()):
             await self._take_down()
         self.firewall.close()

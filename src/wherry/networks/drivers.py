@@ -123,6 +123,7 @@ class BridgeDriver:
         self._sweeper = sweeper
         self._refused: dict[str, Conflict] = {}
         """By network id, why its interface cannot be used: containers are told when they start."""
+        self._foreign: set[str] = set()
 
     def check(self, network: Network, others: Sequence[Network]) -> None:
         versions = [each.version for each in network.subnets]
@@ -153,6 +154,7 @@ class BridgeDriver:
             ipv6=network.ipv6,
             own=not users,
         )
+        (self._foreign.add if users else self._foreign.discard)(network.id)
         # Rules first: no packet passes a bridge that they do not know.
         self._firewall.set_bridge(network.id, rules_of(network))
         try:
@@ -164,6 +166,10 @@ class BridgeDriver:
             self._firewall.set_bridge(network.id, None)
             await self._firewall.sync()
             raise
+
+    def foreign(self, network: Network) -> bool:
+        """Whether the network's bridge was the user's when it was last seen to."""
+        return network.id in self._foreign
 
     async def _users(self, network: Network, alias: str) -> bool:
         """Whether the named bridge is one that the user made; ``Conflict`` if it is none."""
@@ -178,6 +184,7 @@ class BridgeDriver:
 
     async def remove(self, network: Network) -> None:
         self._refused.pop(network.id, None)
+        self._foreign.discard(network.id)
         self._firewall.set_bridge(network.id, None)
         await asyncio.to_thread(
             bridges.put_aside,

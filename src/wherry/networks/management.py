@@ -6,7 +6,7 @@ import asyncio
 import ipaddress
 import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -34,6 +34,8 @@ class NetworkManagement:
         self._local = local
         self._creating: dict[str, list[IPNetwork]] = {}
         self._changing = asyncio.Lock()
+        self.on_bridge: Callable[[], Awaitable[None]] | None = None
+        """Called when there is a bridge more; idempotent."""
 
     # Create and remove
 
@@ -62,6 +64,8 @@ class NetworkManagement:
             self._book.remove_network(network)
             await asyncio.shield(driver.remove(network))
             raise
+        if network.driver == "bridge" and not network.config_only and self.on_bridge is not None:
+            await self.on_bridge()
         if network.ipv6:
             await asyncio.to_thread(bridges.enable_forwarding, ipv6=True)
         self._service.tell("create", network)
@@ -153,6 +157,13 @@ class NetworkManagement:
         if not network.config_only:
             await self._service.drivers[network.driver].remove(network)
         self._service.tell("destroy", network)
+
+    async def repair(self, network_id: str) -> None:
+        """Make what was taken from a network by hand; nothing where it is removed by now."""
+        async with self._changing:
+            network = self._book.networks.get(network_id)
+            if network is not None:
+                await self._service.restore(network)
 
     async def prune(
         self, filters: Filters, *, dry_run: bool = False, without: Collection[str] = ()
@@ -280,7 +291,7 @@ class NetworkManagement:
         self._book.add_endpoint(endpoint)
         try:
             interface = self._service.drivers[network.driver].interface(network, endpoint)
-            await asyncio.to_thread(wiring.plug, space, [interface])
+            await self._service.plug(space, [interface], [network])
             self._book.put_sandbox(after)
             await self._settle(after)
         except BaseException:

@@ -171,7 +171,7 @@ class NetworkService:
             self._interface(network, endpoint, routes)
             for network, endpoint in zip(networks, endpoints, strict=True)
         ]
-        await self._plug(space, interfaces, networks)
+        await self.plug(space, interfaces, networks)
         if ports:
             await self.publisher.publish(sandbox, fresh=True)
         if named:
@@ -228,9 +228,10 @@ class NetworkService:
             direct4=first and network.driver == "ipvlan",
         )
 
-    async def _plug(
+    async def plug(
         self, space: Namespace, interfaces: Sequence[Interface], networks: Sequence[Network]
     ) -> None:
+        """Put interfaces into a namespace; ``networks`` are theirs."""
         try:
             await asyncio.to_thread(wiring.plug, space, interfaces)
         except NotFound as error:
@@ -248,6 +249,7 @@ class NetworkService:
             isolated = not network.flag(ICC, True)
             await asyncio.to_thread(bridges.adopt_ports, network.device, names, isolated=isolated)
             await self.publisher.restore(network)
+            await self.open_links()
 
     def endpoints(self, container_id: str) -> Sequence[Endpoint]:
         return self.book.endpoints.get(container_id, ())
