@@ -139,6 +139,33 @@ def test_connect_and_disconnect(cli: Cli) -> None:
         cli("network", "rm", "second").ok()
 
 
+def test_the_resolver_stays_with_a_container_that_leaves_its_last_network_with_names(
+    cli: Cli,
+) -> None:
+    """Until its next start, as with Docker: programs have read resolv.conf by then."""
+
+    def servers() -> list[str]:
+        rows = cli("exec", "late", "cat", "/etc/resolv.conf").ok().splitlines()
+        return [row.split()[1] for row in rows if row.startswith("nameserver")]
+
+    cli("network", "create", "shop").ok()
+    try:
+        cli("run", "-d", "--name", "late", "--dns", "192.0.2.1", BASE, *SLEEP).ok()
+        assert servers() == ["192.0.2.1"]
+        for left in (("shop",), ("shop", "bridge")):
+            cli("network", "connect", "shop", "late").ok()
+            assert servers() == ["127.0.0.11"]
+            for network in left:
+                cli("network", "disconnect", network, "late").ok()
+                assert servers() == ["127.0.0.11"]
+        cli("network", "connect", "bridge", "late").ok()
+        cli("restart", "-t", "0", "late").ok()
+        assert servers() == ["192.0.2.1"]
+    finally:
+        cli("rm", "-f", "late")
+        cli("network", "rm", "shop").ok()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

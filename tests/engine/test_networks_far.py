@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import socket
 import subprocess
+from functools import partial
+from pathlib import Path
 
 import pytest
 from tests.support.networks import (
@@ -21,6 +23,7 @@ from tests.support.networks import (
     inside,
     request,
     run,
+    started,
 )
 
 from wherry.errors import Internal, Invalid, NotFound, NotImplementedYet
@@ -169,6 +172,33 @@ async def test_a_port_in_use_is_named_and_nothing_is_left(daemon: Daemon) -> Non
     with socket.socket() as other, pytest.raises(OSError, match="in use"):
         other.bind(("0.0.0.0", 8090))
     end(one)
+
+
+async def test_published_ports_where_containers_do_not_reach_each_other(
+    tmp_path: Path, far: int
+) -> None:
+    """With ``icc`` off they are there for the others through the host, as for everybody."""
+    settings = dataclasses.replace(SETTINGS, icc=False, ipv6=True, fixed_cidr_v6="fd00:90::/64")
+    async with started(tmp_path, settings) as daemon:
+        ports = {"7000/tcp": [("", "8080")], "7000/udp": [("", "8080")]}
+        one = await run(daemon, request("one", ports=ports))
+        two = await run(daemon, request("two"))
+        echoes = [Echo(one.fd, 7000, "one"), Echo(one.fd, 7000, "six", six(one))]
+        gateway6 = one.network()["IPv6Gateway"]
+        try:
+            for udp in (False, True):
+                for address in ("10.90.0.1", HOST4, gateway6, HOST6):
+                    say = partial(ask, address, 8080, udp=udp, timeout=20)
+                    name = "six " if ":" in address else "one "
+                    assert two.inside(say).startswith(name), (udp, address)
+                    assert one.inside(say).startswith(name), (udp, address)
+                assert inside(far, partial(ask, HOST4, 8080, udp=udp, timeout=20)) == f"one {FAR4}"
+                for address in ("10.90.0.2", six(one)):
+                    assert two.inside(partial(ask, address, 7000, udp=udp, timeout=0.5)) == ""
+        finally:
+            for each in echoes:
+                each.close()
+            end(one, two)
 
 
 async def test_any_free_port_and_one_of_a_range(daemon: Daemon, far: int) -> None:

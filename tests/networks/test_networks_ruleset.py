@@ -29,6 +29,15 @@ def test_a_moved_port_keeps_its_offset() -> None:
     }
 
 
+def test_ports_that_the_forwarder_has_are_left_to_it_by_those_that_cannot_be_translated() -> None:
+    run = Published(PortMap("tcp", "192.0.2.1", 8000, 80), "10.0.2.2", served=True)
+    found = ruleset.elements([TWO], [run])
+    assert found["served4"] == {"192.0.2.1 . tcp . 8000": ""}
+    assert found["moved4"] == {"192.0.2.1 . tcp . 8000": "10.0.2.2 . 80"}
+    text = ruleset.skeleton("wherry")
+    assert text.index("@served4 return") < text.index("jump publish")
+
+
 def test_internal_networks_are_never_masqueraded() -> None:
     found = ruleset.elements([ONE, TWO], [])
     assert found["masquerade4"] == {"10.0.1.0/24": ""}

@@ -7,6 +7,7 @@ to is decided by its default routes.
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from wherry.networks.values import (
     BINDING,
     GATEWAY_MODE_4,
     GATEWAY_MODE_6,
+    ICC,
     Endpoint,
     Network,
     PortMap,
@@ -185,7 +187,12 @@ class Publisher:
     def entries(self, sandbox: Sandbox) -> list[Published]:
         """The container's ports as the firewall sees them."""
         return [
-            Published(run, address, routed=self._routed(sandbox, run))
+            Published(
+                run,
+                address,
+                routed=self._routed(sandbox, run),
+                served=self._settings.userland_proxy and self._apart(sandbox, run),
+            )
             for run, address in self._targets(sandbox)
             if (":" in run.host_ip) == (":" in address)
         ]
@@ -196,6 +203,7 @@ class Publisher:
         for run, address in self._targets(sandbox):
             # The kernel translates nothing between the families, nor from ::1.
             needed = ":" in run.host_ip and (":" not in address or run.host_ip in ("::", "::1"))
+            needed = needed or self._apart(sandbox, run)
             wanted = self._settings.host_firewall or (needed and self._settings.userland_proxy)
             if wanted and not self._routed(sandbox, run):
                 found.append(Forward(run, address))
@@ -211,8 +219,19 @@ class Publisher:
             if address:
                 yield run, address
 
-    def _routed(self, sandbox: Sandbox, run: PortMap) -> bool:
+    def _network(self, sandbox: Sandbox, run: PortMap) -> Network | None:
         six = ":" in run.host_ip
-        network = self._book.networks.get(sandbox.gateway6 if six else sandbox.gateway4)
-        mode = GATEWAY_MODE_6 if six else GATEWAY_MODE_4
+        return self._book.networks.get(sandbox.gateway6 if six else sandbox.gateway4)
+
+    def _routed(self, sandbox: Sandbox, run: PortMap) -> bool:
+        network = self._network(sandbox, run)
+        mode = GATEWAY_MODE_6 if ":" in run.host_ip else GATEWAY_MODE_4
         return network is not None and network.options.get(mode) == "routed"
+
+    def _apart(self, sandbox: Sandbox, run: PortMap) -> bool:
+        """Whether containers of the same network reach the port only by a socket of the host."""
+        network = self._network(sandbox, run)
+        if network is None or network.flag(ICC, True):
+            return False
+        loopback = ipaddress.ip_address(run.host_ip).is_loopback
+        return not loopback and has_sockets(run.protocol)

@@ -38,6 +38,8 @@ _SETS = {
     "masquerade6": "type ipv6_addr; flags interval",
     "hairpin4": "type ipv4_addr . ipv4_addr; flags interval",
     "hairpin6": "type ipv6_addr . ipv6_addr; flags interval",
+    "served4": f"type ipv4_addr . {_DNAT}; flags interval",
+    "served6": f"type ipv6_addr . {_DNAT}; flags interval",
     "routed4": f"type ipv4_addr . {_DNAT}; flags interval",
     "routed6": f"type ipv6_addr . {_DNAT}; flags interval",
 }
@@ -69,6 +71,10 @@ _CHAINS = {
             # A port published on loopback is for this host alone, whatever a neighbour sends.
             "ip daddr 127.0.0.0/8 return",
             "ip6 daddr ::1 return",
+            # Translated packets between two ports of one bridge may never leave it
+            # (br_netfilter), and isolated ports get none of each other's.
+            f"{_PORTS} iifname @quiet ip daddr . meta l4proto . th dport @served4 return",
+            f"{_PORTS} iifname @quiet ip6 daddr . meta l4proto . th dport @served6 return",
             "fib daddr type local jump publish",
         ),
     ),
@@ -143,6 +149,8 @@ class Published:
     address: str
     routed: bool = False
     """No translation: the container's own address is reached, on this port only."""
+    served: bool = False
+    """The forwarder has sockets for them, for whom translation leads nowhere."""
 
 
 def table_name(data_root: str) -> str:
@@ -191,6 +199,8 @@ def _publish(found: dict[str, dict[str, str]], each: Published) -> None:
         return
     host = _ANY[family] if run.host_ip in ("0.0.0.0", "::") else run.host_ip
     ports = f"{run.first}-{run.last}" if run.count > 1 else f"{run.first}"
+    if each.served:
+        found[f"served{family}"][f"{host} . {run.protocol} . {ports}"] = ""
     if run.first == run.target:
         found[f"same{family}"][f"{host} . {run.protocol} . {ports}"] = each.address
         return
