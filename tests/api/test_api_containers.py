@@ -63,6 +63,41 @@ async def test_wrong_method_is_405(service: Service) -> None:
 
 
 @pytest.mark.parametrize(
+    ("method", "path", "kind"),
+    [
+        ("POST", "/v1.41/containers//start", "container"),
+        ("POST", "/v1.41/containers/start", "container"),
+        ("GET", "/containers//json", "container"),
+        ("GET", "/containers/logs", "container"),
+        ("DELETE", "/containers/", "container"),
+        ("DELETE", "/containers", "container"),
+        ("POST", "/images//push", "image"),
+        ("POST", "/images/push", "image"),
+        ("DELETE", "/volumes/", "volume"),
+        ("POST", "/networks/connect", "network"),
+        ("POST", "/exec/start", "exec"),
+    ],
+)
+async def test_an_empty_name_is_told(service: Service, method: str, path: str, kind: str) -> None:
+    reply = await service.ask(method, path)
+    assert reply.status == 404
+    assert message(reply.body) == f"invalid {kind} name or ID: value is empty"
+
+
+@pytest.mark.parametrize("path", ["/containers//none/json", "//containers/none//json"])
+async def test_doubled_slashes_are_one(service: Service, path: str) -> None:
+    """``docker inspect`` shows names with a slash in front; scripts hand them back."""
+    reply = await service.ask("GET", path)
+    assert (reply.status, message(reply.body)) == (404, "No such container: none")
+
+
+async def test_a_slash_at_the_end_is_no_page(service: Service) -> None:
+    for path in ("/containers/json/", "/containers/none/json/", "/images//a/"):
+        reply = await service.ask("GET", path)
+        assert (reply.status, message(reply.body)) == (404, "page not found")
+
+
+@pytest.mark.parametrize(
     ("method", "path", "named"),
     [
         ("GET", "/v1.41/networks", "/networks"),

@@ -50,6 +50,38 @@ def test_the_whole_life(cli: Cli) -> None:
     assert "no such" in gone.err.lower()
 
 
+def test_names_with_a_slash_in_front(cli: Cli) -> None:
+    """As inspect shows them."""
+    cli("create", "--network", "none", "--name", "slash", BASE, *TELLS).ok()
+    shown = cli("inspect", "--format", "{{.Name}}", "slash").ok()
+    assert shown == "/slash"
+    assert cli("start", shown).ok() == shown
+    assert cli("exec", shown, "echo", "inside").ok() == "inside"
+    eventually(lambda: cli("logs", shown).ok() == "ready")
+    assert "sleep" in cli("top", shown).ok()
+    assert cli("rename", shown, "/other").ok() == ""
+    assert cli("stop", "/other").ok() == "/other"
+    assert cli("rm", "/other").ok()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "start {}", "stop {}", "kill {}", "wait {}", "logs {}", "top {}", "port {}", "exec {} true",
+        "rm {}", "rename {} x", "diff {}", "commit {}", "inspect {}", "container inspect {}",
+        "network inspect {}", "volume inspect {}", "image inspect {}", "volume rm {}",
+        "network rm {}", "rmi {}", "history {}", "pull {}", "push {}", "context inspect {}",
+    ],
+)  # fmt: skip
+def test_an_empty_name_is_told(cli: Cli, words: str) -> None:
+    refused = cli(*("" if word == "{}" else word for word in words.split()))
+    assert refused.code == 1
+    if cli.program.is_wherry:
+        assert re.search("empty|is required", refused.err), refused.err
+    assert "not allowed" not in refused.err
+    assert "page not found" not in refused.err
+
+
 def test_start_attached(cli: Cli) -> None:
     cli("create", "--network", "none", "--name", "att", BASE, "sh", "-c", "echo hi; exit 6").ok()
     done = cli("start", "-a", "att")

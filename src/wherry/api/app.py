@@ -20,7 +20,7 @@ from wherry.api.connection import Connection
 from wherry.api.policy import Guard
 from wherry.api.replies import Ended, empty, error_reply
 from wherry.api.routing import Call, Route, Router
-from wherry.errors import Invalid, NotFound
+from wherry.errors import Invalid
 from wherry.linux.tasks import spawn
 
 API_VERSION = (1, 55)
@@ -114,8 +114,6 @@ class Application:
     def _routed(self, request: web.BaseRequest) -> tuple[Call, Route]:
         """The call and its route; the client is told to send its body. Raises ``NotFound`` ..."""
         version, path = split_version(request.path)
-        if len(path) > 1 and path.endswith("/"):
-            raise NotFound("page not found")
         if "\0" in path:
             raise Invalid("invalid path: it holds a null byte")
         route, parameters = self.router.find(request.method, path)

@@ -34,6 +34,9 @@ from wherry.wire.decode import decode
 T = TypeVar("T")
 _PARAMETER = re.compile(r"\{(\w+)(?::([^}]+))?\}")
 _LINK = re.compile(r"/containers/([^/]+)/([^/]+)((?:/.+)?)")
+_PLACE = re.compile(r"((?:/wherry)?/(\w+))((?:/.+)?)")
+"""Where a name belongs that is not there: behind the kind of object."""
+_DOUBLED = re.compile(r"((?:/wherry)?/(\w+))/((?:/.+)?)")
 _BODY_LIMIT = 64 << 20
 """Bytes of a JSON body; uploads are streamed and have no limit."""
 
@@ -219,7 +222,15 @@ class Router:
         return route, parameters | {"id": f"{match[1]}/{match[2]}"}
 
     def find(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
-        """Raises ``NotFound`` "page not found" or ``MethodNotAllowed``."""
+        """Raises ``NotFound`` "page not found" or ``MethodNotAllowed``.
+
+        ``//`` is one slash, as clients clean their paths: a container may be called ``/web``.
+        """
+        if "//" in path or (len(path) > 1 and path.endswith("/")):
+            self._refuse_nameless(method, path, _DOUBLED.fullmatch(path))
+            path = re.sub("//+", "/", path)
+            if path.endswith("/"):
+                raise NotFound("page not found")
         route, parameters, known = self._find(method, path)
         if route is None and self._fallback is not None:
             route, parameters, also = self._fallback._find(method, path)
@@ -228,9 +239,22 @@ class Router:
             route, parameters = self._linked(method, path)
         if route is not None:
             return route, parameters
+        self._refuse_nameless(method, path, _PLACE.fullmatch(path))
         if known:
             raise MethodNotAllowed(f"method {method} is not allowed for {path}")
         raise NotFound("page not found")
+
+    def _refuse_nameless(self, method: str, path: str, match: re.Match[str] | None) -> None:
+        """A path that is one of ours but for a name: ``/containers//start``, and
+        ``/containers/start``, as clients clean it."""
+        if match is None:
+            return
+        whole = f"{match[1]}/\0{match[3]}"
+        route, parameters, _ = self._find(method, whole)
+        if route is None and self._fallback is not None:
+            route, parameters, _ = self._fallback._find(method, whole)
+        if route is not None and "\0" in parameters.values():
+            raise NotFound(f"invalid {match[2].removesuffix('s')} name or ID: value is empty")
 
 
 def _compile(pattern: str) -> re.Pattern[str]:

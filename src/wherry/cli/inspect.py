@@ -111,7 +111,8 @@ def _one(
             # 501: this kind does not exist in this daemon; another may.
             if len(kinds) == 1 or error.status not in (400, 404, 501):
                 raise
-    raise ClientError(f"Error: No such object: {name}")
+    shown = name or '"": the name is empty'
+    raise ClientError(f"Error: No such object: {shown}")
 
 
 def inspector(kind: str) -> Run:

@@ -149,6 +149,8 @@ def _create(ctx: Context, options: Options, body: dict[str, Any]) -> str:
 
 def with_tag(image: str) -> str:
     """``busybox`` -> ``busybox:latest``; a digest or a tag stays."""
+    if not image:
+        raise CliError("invalid reference format: the image name is empty")
     if "@" in image or ":" in image.rpartition("/")[2]:
         return image
     return f"{image}:latest"

@@ -86,6 +86,8 @@ class ContextStore:
     def read(self, name: str) -> dict[str, Any]:
         """``meta.json``: Name, Metadata, Endpoints."""
         path = os.path.join(self.meta_folder(name), "meta.json")
+        if not name:
+            raise BadHost("context name cannot be empty")
         try:
             with open(path, encoding="utf-8") as file:
                 meta = json.load(file)
