@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import socket
 import subprocess
 from pathlib import Path
@@ -64,6 +65,21 @@ async def test_a_killed_daemon_disturbs_nothing_and_the_next_takes_over(
     finally:
         echo.close()
         end(one, two)
+
+
+async def test_an_end_in_the_midst_of_the_daemons_start(
+    daemon: Daemon, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The container was seen to run; then it ended, before its networks were taken over."""
+    one = await run(daemon, request("one", ports={"7000/tcp": [("", "8080")]}))
+    daemon.abandon()
+    one.end()
+    second = Daemon(tmp_path, SETTINGS)
+    await second.start({one.id: one.pid})
+    assert [each.message for each in caplog.records if each.levelno > logging.INFO] == []
+    await second.service.detach(one.id)
+    assert not second.service.book.endpoints.get(one.id)
+    await second.dismantle()
 
 
 def port_element(text: str, port: int) -> str:

@@ -265,6 +265,9 @@ class Networks:
         container_id = sandbox.container_id
         try:
             space = self._spaces.adopt(container_id, pid)
+        except (FileNotFoundError, ProcessLookupError):
+            _log.info("container %s has ended meanwhile", container_id)  # its end is seen to later
+            return
         except OSError as error:
             _log.error("container %s: its network is lost: %s", container_id, error)
             return
