@@ -100,6 +100,18 @@ async def test_bad_imports_change_nothing(shelf: Shelf, options: dict[str, str])
         assert _clean(shelf)
 
 
+async def test_import_makes_a_volume_that_is_not_there(shelf: Shelf) -> None:
+    await shelf.fill("fresh", {"a": "x"})
+    assert await shelf.read("fresh") == {"a": "x"}
+    assert shelf.service.table.users(shelf.service.get("fresh").id) == []
+    with pytest.raises(Invalid, match="import broken"):
+        await shelf.archive.load("broken", stream(b"no tar" * 300), overwrite=False)
+    with pytest.raises(Invalid, match="invalid characters"):
+        await shelf.fill("a/b", {"a": "x"})
+    assert [row.name for row in shelf.service.table.all()] == ["fresh"]
+    assert _clean(shelf)
+
+
 async def test_import_cannot_write_outside(shelf: Shelf, tmp_path: Path) -> None:
     await shelf.service.create("v1")
     outside = tmp_path / "outside"

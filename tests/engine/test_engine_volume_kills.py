@@ -157,6 +157,7 @@ PLAIN = (
     "clone",
     "export",
     "import",
+    "import new",
     "snapshot",
     "restore",
     "drop snapshot",

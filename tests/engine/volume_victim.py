@@ -132,6 +132,7 @@ OPERATIONS: dict[str, Operation] = {
     "clone": lambda host: host.archive.clone("vol", "new", None, {"a": "b"}),
     "export": _export,
     "import": lambda host: host.archive.load("vol", _stream(), overwrite=True),
+    "import new": lambda host: host.archive.load("new", _stream(), overwrite=False),
     "snapshot": lambda host: host.archive.snapshot("vol", "second"),
     "restore": lambda host: host.archive.restore("vol", "first"),
     "drop snapshot": lambda host: host.archive.drop_snapshot("vol", "first"),

@@ -29,6 +29,7 @@ from wherry.volumes.service import VolumeService
 from wherry.volumes.spec import volume_name
 from wherry.volumes.treecopy import copy_image
 from wherry.wire.durations import rfc3339
+from wherry.wire.mounts import OPERATION
 
 _log = logging.getLogger(__name__)
 
@@ -101,11 +102,28 @@ class VolumeArchive:
                 await opened.__aexit__(None, None, None)
 
     async def load(self, name: str, stream: AsyncIterator[bytes], *, overwrite: bool) -> None:
-        """Fill a volume from a tar stream (plain, gzip, zstd, xz, bzip2).
+        """Fill a volume from a tar stream (plain, gzip, zstd, xz, bzip2); one that is not there is
+        made, and goes again when it cannot be filled.
 
         ``Conflict`` when it holds data and ``overwrite`` is not set, or while it is mounted. The
         stream is unpacked into a new directory, so that links in the volume lead nowhere.
         """
+        if self._service.table.by_name(name) is not None:
+            await self._load(name, stream, overwrite)
+            return
+        # As a volume that is made with a container: start-up removes it if it stays empty.
+        maker = f"{OPERATION}{secrets.token_hex(6)}"
+        row, new = await self._service.ensure(name, user=maker)
+        try:
+            await self._load(name, stream, overwrite)
+        except BaseException:
+            self._service.table.unuse(maker)
+            if new:
+                await self._service.remove_unused(row.id)
+            raise
+        self._service.table.unuse(maker)
+
+    async def _load(self, name: str, stream: AsyncIterator[bytes], overwrite: bool) -> None:
         async with self._service.lock(name):
             row = self._local(name)
             self._still(row, "import")
