@@ -451,3 +451,36 @@ def test_output(
         for one in filled.requests
         if one.path != "/_ping" and one.method != "GET"
     )
+
+
+def test_ports_are_in_dockers_order(daemon: FakeDaemon, capsys: pytest.CaptureFixture[str]) -> None:
+    """As Docker's client 26 prints this container."""
+
+    def bound(*places: tuple[str, str]) -> list[dict[str, str]]:
+        return [{"HostIp": host, "HostPort": port} for host, port in places]
+
+    ports = {
+        "443/tcp": bound(("::", "8443"), ("0.0.0.0", "8443")),
+        "80/udp": bound(("127.0.0.1", "80")),
+        "80/tcp": bound(("::", "900"), ("0.0.0.0", "9000"), ("0.0.0.0", "900"), ("10.0.0.1", "1")),
+        "8/tcp": None,
+        "9/sctp": bound(("127.0.0.10", "1"), ("127.0.0.2", "1")),
+    }
+    daemon.on("GET", "/containers/web/json", {"Id": "1", "NetworkSettings": {"Ports": ports}})
+    assert main(["port", "web"]) == 0
+    assert main(["port", "web", "80"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "9/sctp -> 127.0.0.2:1",
+        "9/sctp -> 127.0.0.10:1",
+        "80/tcp -> 0.0.0.0:900",
+        "80/tcp -> 0.0.0.0:9000",
+        "80/tcp -> 10.0.0.1:1",
+        "80/tcp -> [::]:900",
+        "80/udp -> 127.0.0.1:80",
+        "443/tcp -> 0.0.0.0:8443",
+        "443/tcp -> [::]:8443",
+        "0.0.0.0:900",
+        "0.0.0.0:9000",
+        "10.0.0.1:1",
+        "[::]:900",
+    ]

@@ -12,8 +12,8 @@ import pytest
 from tests.cli.fake_daemon import FakeDaemon
 from tests.support.clients import LIKE_DOCKER, like_docker
 
+from wherry.cli.format import natural
 from wherry.cli.main import main
-from wherry.cli.volumes import natural
 
 VOLUMES = {
     "Volumes": [

@@ -27,6 +27,14 @@ ONE_HELP = """Format output using a custom template:
 'TEMPLATE':         Print output using the given Go template."""
 
 
+def natural(name: str) -> list[tuple[int, int, str]]:
+    """Sort key that counts: v2 before v10."""
+    import re  # costs a list of containers more than it is worth
+
+    parts = re.findall(r"\d+|\D+", name)
+    return [(0, int(part), part) if part.isdigit() else (1, 0, part) for part in parts]
+
+
 def tabulate(lines: Sequence[Sequence[str]], padding: int = 3, least: int = 10) -> str:
     """Align cells as Go's ``tabwriter`` does: a column is a run of lines that have a cell there
     which is not their last; the last cell of a line is never padded."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from wherry.cli.command import Command
 from wherry.cli.errors import CliError
-from wherry.cli.format import tabulate
+from wherry.cli.format import natural, tabulate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,22 +35,18 @@ def port(ctx: Context, options: Options, args: list[str]) -> None:
     bindings = ports.get(key)
     if not bindings:
         raise CliError(f"Error: No public port '{args[1]}' published for {args[0]}")
-    for binding in bindings:
-        ctx.say(address(binding))
+    for line in sorted(map(address, bindings), key=natural):
+        ctx.say(line)
 
 
 def port_lines(ports: dict[str, Any]) -> list[str]:
-    """``80/tcp -> 0.0.0.0:8080`` for every binding, by port number."""
-
-    def order(key: str) -> tuple[int, str]:
-        number, _, proto = key.partition("/")
-        return int(number), proto
-
-    return [
+    """``80/tcp -> 0.0.0.0:8080`` for every binding, in Docker's order: numbers in it count."""
+    lines = [
         f"{key} -> {address(binding)}"
-        for key in sorted(ports, key=order)
-        for binding in ports[key] or []
+        for key, bindings in ports.items()
+        for binding in bindings or []
     ]
+    return sorted(lines, key=natural)
 
 
 def address(binding: dict[str, str]) -> str:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 from wherry.cli.command import Command
 from wherry.cli.errors import CliError
 from wherry.cli.flags import filter_flag, many, switch, text, value
-from wherry.cli.format import LIST_HELP, filters, label_text, write_list
+from wherry.cli.format import LIST_HELP, filters, label_text, natural, write_list
 from wherry.cli.inspect import FORMAT, inspector
 from wherry.cli.several import each
 from wherry.cli.values import key_value, label, memory
@@ -86,12 +84,6 @@ def _volumes(usage: Any) -> list[Row]:
     """Both shapes of ``/system/df``: the older list, and the one of API 1.52."""
     newer = (usage or {}).get("VolumeUsage") or {}
     return list((usage or {}).get("Volumes") or newer.get("Items") or [])
-
-
-def natural(name: str) -> list[tuple[int, int, str]]:
-    """Sort key that counts: v2 before v10."""
-    parts = re.findall(r"\d+|\D+", name)
-    return [(0, int(part), part) if part.isdigit() else (1, 0, part) for part in parts]
 
 
 def row(one: Row, usage: Row | None = None) -> Row:
