@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -103,3 +104,31 @@ async def test_a_crash_in_between(world: World) -> None:
     await world.again()
     assert world.engine.checkpoints("box") == ["whole"]
     assert [each.name for each in folder.iterdir()] == ["whole"]
+
+
+async def test_a_name_that_no_file_can_have(world: World) -> None:
+    box = await world.run("sleep", name="box")
+    name = "x" * 300
+    with pytest.raises(Invalid, match="Invalid checkpoint ID"):
+        await world.engine.checkpoint("box", name)
+    with pytest.raises(NotFound, match="does not exist for container box"):
+        await world.engine.remove_checkpoint("box", name)
+    assert world.state(box)["Running"]
+
+
+async def test_a_checkpoint_that_cannot_be_settled_stops_no_daemon(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box = await world.run("sleep", name="box")
+    half = world.paths.container(box).root / "checkpoints" / ".one.new"
+    half.mkdir(parents=True)
+    (half / "pages").write_text("whole")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("wherry.containers.checkpoints.os.rename", full)
+    await world.again()
+    assert world.state(box)["Running"]
+    await world.engine.stop("box")
+    assert world.state(box)["Status"] == "exited"

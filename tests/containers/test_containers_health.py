@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 
+import pytest
 from tests.containers.container_fakes import World
 
+from wherry.errors import Exhausted
 from wherry.runtime.failures import CommandNotFound
 from wherry.runtime.port import Check, Checked
 from wherry.wire.container import HealthConfig
@@ -89,4 +92,41 @@ async def test_a_check_that_cannot_run_fails(world: World) -> None:
     (row,) = world.state(container)["Health"]["Log"]
     assert (row["ExitCode"], row["Output"]) == (-1, "not found in $PATH")
     assert "health_status: unhealthy" in world.events.actions(container)
+    await world.engine.remove(container, force=True)
+
+
+async def test_a_host_that_cannot_run_a_check_is_a_failed_check(world: World) -> None:
+    """No room, no process: the checks go on."""
+    clock = Clock(world)
+    container = await world.run("sleep", healthcheck=check())
+
+    async def cannot(asked: Check) -> Checked:
+        await clock.answer(asked)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    world.runtime.answer = cannot
+    await clock.turn()
+    world.runtime.answer = clock.answer
+    await clock.turn()
+    first, second = world.state(container)["Health"]["Log"]
+    assert (first["ExitCode"], second["ExitCode"]) == (-1, 0)
+    assert "No space left" in first["Output"]
+    await world.engine.remove(container, force=True)
+
+
+async def test_a_full_disk_does_not_end_the_checks(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(world)
+    container = await world.run("sleep", healthcheck=check())
+
+    def full(*_: object) -> None:
+        raise Exhausted("no space left for the database")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(world.engine._book._table, "update", full)
+        await clock.turn()
+        await world.until(lambda: world.state(container)["Health"]["Status"] == "healthy")
+    await clock.turn()
+    assert len(world.state(container)["Health"]["Log"]) == 2
     await world.engine.remove(container, force=True)

@@ -7,10 +7,14 @@ import asyncio
 import pytest
 from tests.containers.container_fakes import World
 
-from wherry.errors import Conflict, Invalid, NotFound, NotModified
+from wherry.errors import Conflict, Exhausted, Invalid, NotFound, NotModified
 from wherry.linux.tasks import spawn
 from wherry.runtime.failures import CommandNotFound
 from wherry.wire.container import HostConfig, RestartPolicy
+
+
+def full(*_: object) -> None:
+    raise Exhausted("no space left for the database")
 
 
 async def test_create_start_wait_remove(world: World) -> None:
@@ -201,3 +205,76 @@ async def test_on_failure_gives_up_after_n(world: World) -> None:
     await world.until(lambda: world.state(container)["Status"] == "exited")
     assert world.engine.inspect(container)["RestartCount"] == 2
     assert world.events.actions(container).count("die") == 3
+
+
+async def test_a_removal_wins_over_a_rename_that_waits(world: World) -> None:
+    container = await world.make(name="old")
+    live = world.engine._book.get(container)
+    async with live.lock:
+        removal = spawn(world.engine.remove("old"), name="remove")
+        await asyncio.sleep(0)
+        rename = spawn(world.engine.rename("old", "new"), name="rename", awaited=True)
+        await asyncio.sleep(0)
+    await removal
+    with pytest.raises(NotFound, match="No such container"):
+        await rename
+    await world.make(name="new")
+
+
+async def test_a_rename_that_cannot_be_written_changes_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    container = await world.make(name="old")
+    told: list[str] = []
+
+    async def renamed(container_id: str, name: str) -> None:
+        told.append(name)
+
+    monkeypatch.setattr(world.engine._networking, "renamed", renamed)
+    monkeypatch.setattr(world.engine._book._table, "update", full)
+    with pytest.raises(Exhausted):
+        await world.engine.rename("old", "new")
+    assert told == ["new", "old"]
+    assert world.engine.inspect("old")["Id"] == container
+    await world.make(name="new")
+
+
+async def test_a_full_disk_does_not_hide_a_pause(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    container = await world.run("sleep")
+    monkeypatch.setattr(world.engine._book._table, "update", full)
+    await world.engine.pause(container)
+    assert world.state(container)["Status"] == "paused"
+    await world.engine.unpause(container)
+    assert world.state(container)["Status"] == "running"
+    assert not world.runtime.boxes[container].frozen
+
+
+async def test_waits_that_are_given_up_are_forgotten(world: World) -> None:
+    container = await world.run("sleep")
+    live = world.engine._book.get(container)
+    for condition in ("not-running", "next-exit", "removed"):
+        waiting = spawn(world.engine.wait(container, condition), name="wait")
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+    await asyncio.sleep(0)
+    assert [*live.next_stop, *live.next_exit, *live.removal] == []
+
+
+async def test_a_restart_that_fails_for_any_reason_is_given_up(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = RestartPolicy(name="always")
+    container = await world.run("sleep", host=HostConfig(restart_policy=policy))
+
+    def broken(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(world.engine._starter._specs, "build", broken)
+    world.runtime.boxes[container].finish(1)
+    await world.until(lambda: world.state(container)["Status"] == "restarting")
+    await world.engine.wait(container)
+    assert world.state(container)["Status"] == "exited"

@@ -82,3 +82,14 @@ def test_a_resolv_conf_is_led_to_the_resolver_unless_somebody_changed_it(tmp_pat
     path.write_text("nameserver 192.0.2.2\n")
     hostfiles.redirect(path, "127.0.0.11")
     assert path.read_text() == "nameserver 192.0.2.2\n"
+
+
+def test_any_bytes_of_a_hosts_file_are_kept(tmp_path: Path) -> None:
+    """The container may write what it likes into its own."""
+    path = tmp_path / "hosts"
+    path.write_bytes(b"127.0.0.1\tlocalhost\n\xff\xfe\n10.0.0.2\tdb web\n")
+    text = hostfiles.read(path)
+    hostfiles.write(path, hostfiles.readdressed(text, ["db", "web"], ["10.0.0.3"]))
+    assert path.read_bytes() == b"127.0.0.1\tlocalhost\n\xff\xfe\n10.0.0.3\tdb web\n"
+    hostfiles.write(path, "127.0.0.1\tlocalhost\n")
+    assert path.read_bytes() == b"127.0.0.1\tlocalhost\n"

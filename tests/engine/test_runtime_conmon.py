@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from tests.runtime.runtime_conformance import (
 )
 
 from wherry.errors import Conflict
-from wherry.linux.cgroups import is_frozen
+from wherry.linux.cgroups import is_frozen, processes
 from wherry.linux.pidfd import is_alive
 from wherry.linux.seccompfilter import FilterCache, Unsupported, compile_filter
 from wherry.runtime.failures import CommandNotExecutable, CommandNotFound
@@ -345,6 +346,28 @@ async def test_exec_sessions_end_with_their_container(real: RealWorld) -> None:
     assert ended.code == 137
     await everything(stream)
     await stream.close()
+    await real.runtime.delete("host", launch.bundle)
+
+
+async def test_an_exec_session_whose_client_went_leaves_nothing(real: RealWorld) -> None:
+    launch = real.launch("host", "sleep", "100")
+    container = await real.runtime.create(launch)
+    await real.runtime.start("host")
+    before = set(os.listdir("/proc/self/fd"))
+    for number, delay in enumerate((0.0, 0.005, 0.02)):
+        session = real.exec_launch(f"gone{number}", "host", "sleep", "100")
+        task = asyncio.get_running_loop().create_task(real.runtime.exec(session))
+        await asyncio.sleep(delay)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            running, stream = await task
+            await real.runtime.kill(running, 9)
+            await real.runtime.exec_wait(session.exec_id, session.run_dir, running)
+            assert stream is not None
+            await stream.close()
+    await until(lambda: processes(f"{real.parent}/host") == [container.pid])
+    await until(lambda: set(os.listdir("/proc/self/fd")) <= before)
+    await until(lambda: not os.listdir(real.base / "exec"))
     await real.runtime.delete("host", launch.bundle)
 
 

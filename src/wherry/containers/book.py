@@ -169,6 +169,17 @@ class Book:
         live.record = msgspec.structs.replace(live.record, state=state)
         _tell(live)
 
+    def settle(self, live: Live, state: State) -> None:
+        """What has come about, whether or not it can be written: a full disk must not hide it.
+        The next daemon finds it out from the world."""
+        try:
+            self.commit(live, state=state)
+        except Exception as error:
+            _log.error(
+                "container %s: that it is %s was not written: %s", live.id, state.status, error
+            )
+            self.keep(live, state)
+
     def step(self, live: Live, event: Event, **state: Any) -> Record:
         """Apply ``event`` and fields of ``State``. Raises ``IllegalEvent`` and changes nothing."""
         return self.commit(live, state=self.after(live, event, **state))

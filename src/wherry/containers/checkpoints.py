@@ -8,6 +8,7 @@ whole and removed else.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import re
 import shutil
@@ -20,8 +21,10 @@ from wherry.errors import Conflict, Internal, Invalid, NotFound, NotImplementedY
 from wherry.runtime.port import Runtime
 from wherry.store.paths import Paths
 
+_log = logging.getLogger(__name__)
+
 ALLOWED = "[a-zA-Z0-9][a-zA-Z0-9_.-]"
-_NAME = re.compile(rf"{ALLOWED}+")
+_NAME = re.compile(rf"{ALLOWED}{{1,200}}")
 _HALF = ".new"
 PATIENCE = 30.0
 """Seconds for the end of processes that were written down."""
@@ -63,7 +66,7 @@ class Checkpoints:
                 )
             if record.config.tty:
                 raise Invalid("checkpoint not supported on containers with tty")
-            if place.exists():
+            if os.path.lexists(place):
                 raise Conflict(
                     f"checkpoint with name {name} already exists for container {record.name}"
                 )
@@ -97,7 +100,10 @@ class Checkpoints:
                 live.stopping = False
                 self._book.commit(live, stopped_by_user=False)
             raise
-        os.rename(half, place)
+        try:
+            os.rename(half, place)
+        except OSError as error:
+            raise storage_error(f"cannot keep the checkpoint {place.name}", error) from error
         if end and not (await asyncio.wait([ended], timeout=PATIENCE))[0]:
             raise Internal(f"container {live.id} was checkpointed, but does not end")
 
@@ -121,7 +127,7 @@ class Checkpoints:
 
     def _find(self, live: Live, name: str, folder: str) -> Path:
         place = self._folder(live, folder) / name
-        if not _NAME.fullmatch(name) or not place.is_dir():
+        if not _NAME.fullmatch(name) or not os.path.isdir(place):
             raise NotFound(f"checkpoint {name} does not exist for container {live.record.name}")
         return place
 
@@ -139,7 +145,11 @@ class Checkpoints:
         for half in folder.glob(f".*{_HALF}"):
             place = half.with_name(half.name[1 : -len(_HALF)])
             if self._runtime.checkpoint_whole(half) and not place.exists():
-                os.rename(half, place)
+                try:
+                    os.rename(half, place)
+                except OSError as error:
+                    # The next start of the daemon tries again.
+                    _log.warning("checkpoint %s of container %s: %s", place.name, live.id, error)
             else:
                 await asyncio.to_thread(shutil.rmtree, half, True)
 

@@ -224,16 +224,6 @@ def check_modes(host: HostConfig, config: Config, runtimes: Sequence[str]) -> No
         raise Invalid(f"invalid user namespace mode: {host.userns_mode}")
     if host.uts_mode == "host" and config.hostname:
         raise Invalid("conflicting options: hostname and the UTS mode")
-    mode = host.network_mode or ""
-    for given, kind in (
-        (mode == "host", "host type networking"),
-        (mode.startswith("container:"), "container type network"),
-    ):
-        if host.links and given:
-            raise Invalid(
-                f"conflicting options: {kind} can't be used with links. This would result in "
-                "undefined behavior"
-            )
     if host.runtime and runtimes and host.runtime not in runtimes:
         raise Invalid(f"unknown or invalid runtime name: {host.runtime}")
     logoptions.policy(host.log_config)

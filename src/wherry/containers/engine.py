@@ -266,6 +266,8 @@ class ContainerEngine:
             raise Invalid("Neither old nor new names may be empty")
         new = validate(name)
         async with live.lock:
+            if live.id not in self._book:
+                raise NotFound(f"No such container: {ref}")
             old = live.record.name
             if new == old:
                 raise Invalid("Renaming a container with the same name as its current name")
@@ -275,6 +277,7 @@ class ContainerEngine:
                 self._book.commit(live, name=new, revision=live.record.revision + 1)
             except BaseException:
                 self._book.unreserve(new, live.id)
+                await self._networking.renamed(live.id, old)
                 raise
             self._book.unreserve(old, live.id)
             self._book.publish(live.record, "rename", oldName="/" + old)

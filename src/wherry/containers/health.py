@@ -196,7 +196,7 @@ class HealthChecks:
         if new.status == old.status:
             self._book.keep(live, changed)
             return
-        self._book.commit(live, state=changed)
+        self._book.settle(live, changed)
         self._book.publish(live.record, f"health_status: {new.status}")
 
     async def _probe(
@@ -223,6 +223,8 @@ class HealthChecks:
                 output = f"Health check exceeded timeout ({limit}): {output}".removesuffix(": ")
         except WherryError as error:
             code, output = -1, error.message
+        except OSError as error:  # no room, no process: the host's trouble, which may pass
+            code, output = -1, f"the check cannot be run: {error}"
         return Probe(start, time.time_ns(), code, output), process
 
     def _process(self, live: Live, plan: Plan) -> Mapping[str, Any]:

@@ -136,14 +136,19 @@ def _loopback(address: str) -> bool:
         return True
 
 
+def read(path: Path) -> str:
+    """A container may have written any bytes: ``write`` gives them back."""
+    return path.read_text(encoding="utf-8", errors="surrogateescape")
+
+
 def write(path: Path, text: str) -> None:
     """Write in place: a running container has this very file mounted."""
     try:
-        if path.read_text() == text:
+        if read(path) == text:
             return
     except OSError:
         pass
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8", errors="surrogateescape")
     path.chmod(0o644)
 
 
@@ -156,7 +161,7 @@ def write_resolv(path: Path, text: str) -> None:
 def redirect(path: Path, server: str) -> None:
     """The container of this resolv.conf asks ``server`` from now on; what somebody else has
     written there since stays. Idempotent. Raises ``OSError``."""
-    text = path.read_text(errors="replace")
+    text = read(path)
     if _mark(path).read_text() == _digest(text):
         write_resolv(path, asking(text, server))
 
@@ -166,4 +171,4 @@ def _mark(path: Path) -> Path:
 
 
 def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode(errors="replace")).hexdigest()
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()

@@ -170,7 +170,7 @@ class Links:
         path = self._paths.container(parent.id).hosts
         try:
             addresses = [each for each in self._addresses(link) if each]
-            text = hostfiles.readdressed(path.read_text(), link.hosts, addresses)
+            text = hostfiles.readdressed(hostfiles.read(path), link.hosts, addresses)
             hostfiles.write(path, text)
         except (OSError, Internal) as error:
             _log.warning("container %s: link %s: %s", parent.id, link.name, error)
@@ -193,7 +193,8 @@ class Links:
             await self._networking.relink(network_request(parent.record))
             path = self._paths.container(parent.id).hosts
             if gone.child is not None and path.exists():
-                hostfiles.write(path, hostfiles.readdressed(path.read_text(), gone.hosts, ()))
+                text = hostfiles.readdressed(hostfiles.read(path), gone.hosts, ())
+                hostfiles.write(path, text)
 
 
 def environment(link: Link, address: str) -> list[str]:

@@ -135,7 +135,7 @@ class Stopper:
                     raise
                 raise Conflict(f"container {record.name} is not running") from error
             if has_process(live.record.status):
-                self._book.step(live, Event.PAUSE)
+                self._book.settle(live, self._book.after(live, Event.PAUSE))
                 self._book.publish(live.record, "pause")
 
     async def freeze(self, live: Live) -> bool:
@@ -186,7 +186,7 @@ class Stopper:
                 raise
             raise Conflict(f"Container {live.id} is not paused") from error
         if live.record.status is Status.PAUSED:
-            self._book.step(live, Event.UNPAUSE)
+            self._book.settle(live, self._book.after(live, Event.UNPAUSE))
             self._book.publish(live.record, "unpause")
 
     async def _signal(self, live: Live, number: int, *, thaw: bool) -> None:

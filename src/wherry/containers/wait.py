@@ -21,12 +21,20 @@ def register(book: Book, ref: str, condition: str) -> asyncio.Future[tuple[int, 
         raise Invalid(f'invalid condition: "{condition}"')
     future: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
     if condition == "removed":
-        live.removal.append(future)
+        waiters = live.removal
     elif condition == "next-exit":
-        live.next_exit.append(future)
+        waiters = live.next_exit
     elif counts_as_running(live.record.status):
-        live.next_stop.append(future)
+        waiters = live.next_stop
     else:
         state = live.record.state
         future.set_result((state.exit_code, state.error))
+        return future
+
+    def forget(_: object) -> None:
+        if future in waiters:
+            waiters.remove(future)
+
+    waiters.append(future)
+    future.add_done_callback(forget)  # given up: nothing else would take it out
     return future

@@ -149,12 +149,7 @@ class Supervisor:
             # The exit file's time comes from a coarser clock than the start's.
             "finished_ns": max(int(end.at * 1e9), live.record.state.started_ns),
         }
-        try:
-            self._book.step(live, event, **changes)
-        except Exception as error:
-            # A full disk must not hide the end: memory knows it, reconcile finds the exit file.
-            _log.error("container %s: its end was not written: %s", live.id, error)
-            self._book.keep(live, self._book.after(live, event, **changes))
+        self._book.settle(live, self._book.after(live, event, **changes))
 
     async def _clean(self, live: Live, *, again: bool, at_boot: bool) -> None:
         record = live.record
@@ -231,8 +226,8 @@ class Supervisor:
                 return
             try:
                 await self._start(live)
-            except WherryError as error:
-                _log.warning("container %s: restart: %s", live.id, error.message)
+            except Exception as error:
+                _log.warning("container %s: restart: %s", live.id, error)
                 if live.record.status is Status.RESTARTING:
                     self.halt(live)
 

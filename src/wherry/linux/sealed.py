@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from contextlib import suppress
+import threading
 
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 _MFD_EXEC = 0x10
@@ -19,10 +19,16 @@ _MAGIC = b"\x7fELF"
 
 
 class SealedPrograms:
-    """A copy of each program asked for, made at its first use, renewed when the file changes."""
+    """A copy of each program asked for, made at its first use, renewed when the file changes.
+
+    Thread-safe. The copy before a renewal stays until the next one: whoever was told of it may be
+    about to execute it.
+    """
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._copies: dict[str, tuple[tuple[int, int, int], int]] = {}
+        self._replaced: dict[str, int] = {}
 
     def path(self, program: str) -> str:
         """Where to execute ``program`` from while this process lives.
@@ -32,26 +38,32 @@ class SealedPrograms:
         try:
             found = os.stat(program)
             version = (found.st_dev, found.st_ino, found.st_mtime_ns)
-            known = self._copies.get(program)
-            if known is None or known[0] != version:
-                self._forget(program)
-                fd = _sealed_copy(program)
-                if fd is None:
-                    return program
-                known = self._copies[program] = (version, fd)
+            with self._lock:
+                fd = self._copy(program, version)
         except OSError:
             return program
-        return f"/proc/{os.getpid()}/fd/{known[1]}"
+        return program if fd is None else f"/proc/{os.getpid()}/fd/{fd}"
+
+    def _copy(self, program: str, version: tuple[int, int, int]) -> int | None:
+        known = self._copies.get(program)
+        if known is not None and known[0] == version:
+            return known[1]
+        fd = _sealed_copy(program)
+        if fd is None:
+            return None
+        self._copies[program] = (version, fd)
+        if known is not None:
+            oldest = self._replaced.get(program)
+            self._replaced[program] = known[1]
+            if oldest is not None:
+                os.close(oldest)
+        return fd
 
     def close(self) -> None:
-        for program in list(self._copies):
-            self._forget(program)
-
-    def _forget(self, program: str) -> None:
-        known = self._copies.pop(program, None)
-        if known is not None:
-            with suppress(OSError):
-                os.close(known[1])
+        for fd in (*self._replaced.values(), *(fd for _, fd in self._copies.values())):
+            os.close(fd)
+        self._replaced.clear()
+        self._copies.clear()
 
 
 def _executable_memory(name: str) -> int:

@@ -44,6 +44,7 @@ class Sessions:
         await end_process(running.pid, running.pid_start)
         if stream is not None:
             await stream.close()
+        await self.wait(launch.exec_id, launch.run_dir, running)
 
     async def _exec(self, launch: ExecLaunch, path: str) -> tuple[Running, AttachStream | None]:
         pipe = SyncPipe()
