@@ -1,18 +1,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+import contextlib
+import os
+import stat
+import threading
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from wherry.errors import Conflict, Invalid, NotFound
+from wherry.errors import Conflict, Internal, Invalid, NotFound, Unavailable
 from wherry.linux.namespaces import PrivateMounts
 from wherry.linux.syscalls import RecordingSyscalls
 from wherry.store.database import Database
 from wherry.store.paths import Paths
 from wherry.store.volumes import POPULATING, READY, REMOVING, VolumeRow
-from wherry.volumes import ContainerVolumes, VolumeArchive, VolumeService, build
+from wherry.volumes import ContainerVolumes, VolumeArchive, VolumeService, build, files, local
 from wherry.volumes.filling import COPYING
 from wherry.volumes.locks import KeyedLocks
 from wherry.wire.container import HostConfig, Mount, VolumeOptions
@@ -376,3 +380,85 @@ def test_rows_survive_reopening(house: House) -> None:
     again, _, _ = house.open()
     assert again.table.by_name("x1") == row
     assert again.table.by_id("1") == row
+
+
+async def test_a_tar_that_complains_much_is_exported(house: House) -> None:
+    """Each socket is a line of its own on tar's standard error, more than any pipe holds."""
+    await house.service.create("noisy")
+    data = house.paths.volumes / "noisy" / "_data"
+    for number in range(4000):
+        os.mknod(data / f"{number:04}{'x' * 240}", stat.S_IFSOCK | 0o600)
+    (data / "kept").write_text("kept")
+    async with asyncio.timeout(60):
+        tar = b"".join([chunk async for chunk in house.archive.export("noisy")])
+    assert b"./kept" in tar
+
+
+async def test_a_stream_that_breaks_off_is_told_as_such(house: House) -> None:
+    async def broken() -> AsyncIterator[bytes]:
+        yield b"x" * 1024
+        raise Invalid("the request body ends too early or is malformed")
+
+    await house.service.create("data1")
+    with pytest.raises(Invalid, match="the request body ends too early"):
+        await house.archive.load("data1", broken(), overwrite=False)
+    assert list((house.paths.volumes / "data1").iterdir()) == [
+        house.paths.volumes / "data1" / "_data"
+    ]
+
+
+async def test_a_device_that_does_not_answer_keeps_no_shared_thread(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release, threads = threading.Event(), list[str]()
+
+    def mount(*_: object) -> None:
+        threads.append(threading.current_thread().name)
+        release.wait(60)
+
+    monkeypatch.setattr(local, "MOUNT_TIMEOUT", 0.01)
+    monkeypatch.setattr(house.calls, "mount", mount)
+    monkeypatch.setattr(house.service.drivers.local, "sharing", contextlib.nullcontext)
+    options = {"type": "nfs", "device": ":/x", "o": "ro"}
+    await house.service.create("far", options=options)
+    row = house.service.get("far")
+    try:
+        with pytest.raises(Unavailable, match="no answer in"):
+            await house.service.mount(row, "c1")
+    finally:
+        release.set()
+    assert threads == ["mount of far"]
+    assert house.service.table.holders(row.id) == []
+
+
+async def test_a_directory_that_cannot_be_removed_stops_no_daemon(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (house.paths.volumes / ".removed-x").mkdir(parents=True)
+    (house.paths.volumes / "found" / "_data").mkdir(parents=True)
+    (house.paths.volumes / "found" / "_data" / "file").write_text("data")
+
+    async def refuse(directory: Path) -> None:
+        raise Internal("Device or resource busy")
+
+    monkeypatch.setattr(files, "remove_tree", refuse)
+    await house.mounts.adopt((), ())
+    assert house.service.get("found").name == "found"
+
+
+async def test_a_plugin_that_talks_nonsense_hides_no_volume(house: House) -> None:
+    class Plugins:
+        def find(self, name: str) -> None:
+            return None
+
+        def names(self) -> list[str]:
+            return ["odd"]
+
+        async def volumes(self, name: str) -> list[VolumeRow]:
+            raise TypeError("'int' object is not iterable")
+
+    house.service.drivers._plugins = Plugins()
+    await house.service.create("data1")
+    found = await house.service.listing({})
+    assert [each["Name"] for each in found["Volumes"]] == ["data1"]
+    assert "odd" in found["Warnings"][0]

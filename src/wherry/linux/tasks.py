@@ -40,12 +40,16 @@ def _answered(task: asyncio.Task[Any]) -> None:
 
 
 async def in_own_thread(
-    work: Callable[[], T], *, name: str, stop: Callable[[], None] = lambda: None
+    work: Callable[[], T],
+    *,
+    name: str,
+    stop: Callable[[], None] = lambda: None,
+    patient: bool = True,
 ) -> T:
     """The result of long blocking work in a thread that nothing else waits for.
 
     A caller that is cancelled calls ``stop``, which must make the work end soon, and waits for
-    it: what the work uses may be closed afterwards.
+    it: what the work uses may be closed afterwards. One that is not ``patient`` leaves at once.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
@@ -63,9 +67,12 @@ async def in_own_thread(
         return await asyncio.shield(future)
     except asyncio.CancelledError:
         stop()
-        await asyncio.wait({future})
-        if not future.cancelled():
-            future.exception()
+        if patient:
+            await asyncio.wait({future})
+            if not future.cancelled():
+                future.exception()
+        else:
+            future.cancel()
         raise
 
 

@@ -22,6 +22,7 @@ from typing import Any
 from wherry.errors import Conflict, Internal, Invalid, NotFound, WherryError
 from wherry.linux.exchange import exchange
 from wherry.linux.syscalls import MNT_DETACH
+from wherry.linux.tasks import spawn
 from wherry.store.volumes import MAKING, VolumeRow
 from wherry.volumes import files, sized
 from wherry.volumes.ports import LOCAL
@@ -84,12 +85,14 @@ class VolumeArchive:
                 stderr=asyncio.subprocess.PIPE,
                 limit=_CHUNK,
             )
+            assert process.stdout is not None
+            assert process.stderr is not None
+            # Read beside: a tar with much to complain of would wait for it.
+            complaints = spawn(process.stderr.read(), name=f"export of volume {name}")
             try:
-                assert process.stdout is not None
-                assert process.stderr is not None
                 while chunk := await process.stdout.read(_CHUNK):
                     yield chunk
-                errors = await process.stderr.read()
+                errors = await complaints
                 # 1: a file changed while it was read, which a volume in use may do
                 if await process.wait() not in (0, 1):
                     raise files.failure(f"exporting volume {name}", errors)
@@ -399,7 +402,9 @@ async def _feed(
         finally:
             stdin.close()
 
-    async with asyncio.TaskGroup() as group:
-        group.create_task(write())
-        reader = group.create_task(stderr.read())
-    return reader.result()
+    reader = spawn(stderr.read(), name="complaints of tar")
+    try:
+        await write()
+        return await reader
+    finally:
+        reader.cancel()

@@ -431,12 +431,17 @@ class ContainerVolumes:
 
     async def _sweep(self) -> None:
         """Directories without a row: an empty one goes, one with data becomes a volume again."""
-        local = self._service.drivers.local
-        for folder in local.folders():
-            if folder.name.startswith(TRASH):
+        for folder in self._service.drivers.local.folders():
+            try:
+                await self._claim(folder)
+            except (WherryError, OSError) as error:
+                _log.warning("the directory %s stays as it is: %s", folder, error)
+
+    async def _claim(self, folder: Path) -> None:
+        if folder.name.startswith(TRASH):
+            await files.remove_tree(folder)
+        elif self._service.table.by_name(folder.name) is None:
+            if not self._service.drivers.local.has_data(folder):
                 await files.remove_tree(folder)
-            elif self._service.table.by_name(folder.name) is None:
-                if not local.has_data(folder):
-                    await files.remove_tree(folder)
-                else:
-                    self._service.adopt(folder.name)
+            else:
+                self._service.adopt(folder.name)

@@ -20,6 +20,7 @@ from wherry.errors import Conflict, Internal, Invalid, Unavailable, WherryError
 from wherry.linux.exchange import SWAP, settle
 from wherry.linux.mounts import make_shared_directory, read_mounts, remove_shared_directory
 from wherry.linux.syscalls import MNT_DETACH, Syscalls
+from wherry.linux.tasks import in_own_thread
 from wherry.store.paths import Paths
 from wherry.store.volumes import VolumeRow
 from wherry.volumes import files, options, sized
@@ -214,14 +215,14 @@ class LocalDriver:
             text = await _resolve_address(text)
         what = f"failed to mount local volume: mount {call.source}:{data}"
         try:
+            # A server that does not answer keeps the thread: it must be no thread of others.
             await asyncio.wait_for(
-                asyncio.to_thread(
-                    self.calls.mount,
-                    call.source,
-                    data,
-                    call.fstype or "none",
-                    call.flags,
-                    text or None,
+                in_own_thread(
+                    lambda: self.calls.mount(
+                        call.source, data, call.fstype or "none", call.flags, text or None
+                    ),
+                    name=f"mount of {row.name}",
+                    patient=False,
                 ),
                 MOUNT_TIMEOUT,
             )

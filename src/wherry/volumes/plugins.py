@@ -62,7 +62,8 @@ class PluginClient:
             raise Unavailable(
                 f"volume driver {self.name}: no answer to {method} in {self._timeout:g} s"
             ) from error
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            # ``ValueError``: an address that is none.
             raise Unavailable(f"volume driver {self.name}: {method}: {error}") from error
         try:
             answer = json.loads(data or b"{}")

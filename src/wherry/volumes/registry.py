@@ -93,6 +93,8 @@ class Drivers:
         for name, found in zip(names, answers, strict=True):
             if isinstance(found, WherryError):
                 silent[name] = found.message
+            elif isinstance(found, Exception):
+                silent[name] = f"volume driver {name}: the answer makes no sense: {found}"
             elif isinstance(found, BaseException):
                 raise found
             else:

@@ -196,6 +196,9 @@ class VolumeService:
                 return
             self.table.set_state(row.id, READY)
             raise type(error)(f"remove {row.name}: {error.message}") from error
+        except Exception:
+            self.table.set_state(row.id, READY)
+            raise
         self.table.delete(row.id)
         self.publish(row, "destroy")
 
