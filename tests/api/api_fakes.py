@@ -122,13 +122,26 @@ class FakeContainers:
         *,
         all: bool = False,
         limit: int | None = None,
-        size: bool = False,
     ) -> list[dict[str, Any]]:
-        self.calls.append(("summaries", {k: list(v) for k, v in filters.items()}, all, limit, size))
+        self.calls.append(("summaries", {k: list(v) for k, v in filters.items()}, all, limit))
         return [{"Id": "c1"}]
 
-    def inspect(self, ref: str, *, size: bool = False) -> dict[str, Any]:
-        self._note("inspect", ref, size)
+    async def sized(
+        self,
+        filters: Mapping[str, Sequence[str]],
+        *,
+        all: bool = False,
+        limit: int | None = None,
+    ) -> list[dict[str, Any]]:
+        self.calls.append(("sized", {k: list(v) for k, v in filters.items()}, all, limit))
+        return [{"Id": "c1", "SizeRw": 1}]
+
+    async def sizes(self, ref: str) -> tuple[int, int]:
+        self._note("sizes", ref)
+        return (1, 2)
+
+    def inspect(self, ref: str, *, sizes: tuple[int, int] | None = None) -> dict[str, Any]:
+        self._note("inspect", ref, sizes)
         return {"Id": "c1"}
 
     async def logs(self, ref: str, options: LogOptions) -> AsyncGenerator[list[LogLine], None]:
@@ -215,7 +228,7 @@ class FakeContainers:
         self._note("prune", dict(filters), dry_run)
         return {"ContainersDeleted": [], "SpaceReclaimed": 0}
 
-    def disk_usage(self) -> list[dict[str, Any]]:
+    async def disk_usage(self) -> list[dict[str, Any]]:
         return []
 
     def counts(self) -> dict[str, int]:

@@ -180,7 +180,7 @@ async def test_listing_takes_both_filter_shapes(
 ) -> None:
     path = f"/containers/json?all=1&limit=4&size=false&filters={quote(value)}"
     assert json.loads((await service.ask("GET", path)).body) == [{"Id": "c1"}]
-    assert containers.calls == [("summaries", {"status": ["exited"]}, True, 4, False)]
+    assert containers.calls == [("summaries", {"status": ["exited"]}, True, 4)]
 
 
 @pytest.mark.parametrize(

@@ -87,8 +87,9 @@ async def test_order_limit_and_size(crowd: World) -> None:
     ]
     third = crowd.engine.inspect("third")["Id"]
     (crowd.paths.container(third).upper / "file").write_bytes(b"x" * 100)
-    row = crowd.engine.summaries({"status": ["exited"]}, size=True)[0]
+    (row,) = await crowd.engine.sized({"status": ["exited"]})
     assert (row["SizeRw"], row["SizeRootFs"]) == (100, 1100)
+    assert await crowd.engine.sizes("third") == (100, 1100)
 
 
 async def test_words(crowd: World) -> None:

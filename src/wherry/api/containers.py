@@ -56,13 +56,11 @@ class ContainerRoutes:
     async def listing(self, call: Call) -> web.StreamResponse:
         query = call.query
         limit = query.integer("limit")
-        rows = self._containers.summaries(
-            query.filters(),
-            all=query.flag("all"),
-            limit=limit if limit is not None and limit > 0 else None,
-            size=query.flag("size"),
-        )
-        return json_reply(rows)
+        limit = limit if limit is not None and limit > 0 else None
+        filters, every = query.filters(), query.flag("all")
+        if query.flag("size"):
+            return json_reply(await self._containers.sized(filters, all=every, limit=limit))
+        return json_reply(self._containers.summaries(filters, all=every, limit=limit))
 
     async def create(self, call: Call) -> web.StreamResponse:
         request = await call.body(CreateRequest)
@@ -77,8 +75,9 @@ class ContainerRoutes:
         return json_reply({"Id": identity, "Warnings": warnings or []}, 201)
 
     async def inspect(self, call: Call) -> web.StreamResponse:
-        size = call.query.flag("size")
-        return json_reply(self._containers.inspect(call.path["id"], size=size))
+        ref = call.path["id"]
+        sizes = await self._containers.sizes(ref) if call.query.flag("size") else None
+        return json_reply(self._containers.inspect(ref, sizes=sizes))
 
     async def start(self, call: Call) -> web.StreamResponse:
         query = call.query

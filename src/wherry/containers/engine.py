@@ -297,11 +297,24 @@ class ContainerEngine:
         *,
         all: bool = False,
         limit: int | None = None,
-        size: bool = False,
     ) -> list[dict[str, Any]]:
-        return self._looker.summaries(filters, every=all, limit=limit, size=size)
+        return self._looker.rows(self._looker.chosen(filters, every=all, limit=limit))
 
-    def inspect(self, ref: str, *, size: bool = False) -> dict[str, Any]:
+    async def sized(
+        self,
+        filters: Mapping[str, Sequence[str]],
+        *,
+        all: bool = False,
+        limit: int | None = None,
+    ) -> list[dict[str, Any]]:
+        chosen = self._looker.chosen(filters, every=all, limit=limit)
+        return self._looker.rows(chosen, await self._looker.sizes(chosen))
+
+    async def sizes(self, ref: str) -> tuple[int, int]:
+        (found,) = await self._looker.sizes([self._book.get(ref)])
+        return found
+
+    def inspect(self, ref: str, *, sizes: tuple[int, int] | None = None) -> dict[str, Any]:
         live = self._book.get(ref)
         return inspect.render(
             live.record,
@@ -311,7 +324,7 @@ class ContainerEngine:
             facts=self._facts,
             lower=self._looker.lower(live.record),
             links=self._links.shown(live.record),
-            size=self._looker.sizes(live) if size else None,
+            size=sizes,
         )
 
     def logs(self, ref: str, options: LogOptions) -> AsyncGenerator[list[LogLine], None]:
@@ -439,14 +452,13 @@ class ContainerEngine:
     ) -> dict[str, Any]:
         deleted, reclaimed = [], 0
         chosen = self._looker.prunable(filters)
+        sizes = [own for own, _ in await self._looker.sizes(chosen)]
         if dry_run:
-            size = sum(self._looker.sizes(live)[0] for live in chosen)
             return {
                 "ContainersDeleted": [live.id for live in chosen] or None,
-                "SpaceReclaimed": size,
+                "SpaceReclaimed": sum(sizes),
             }
-        for live in chosen:
-            size = self._looker.sizes(live)[0]
+        for live, size in zip(chosen, sizes, strict=True):
             try:
                 await self._remover.remove(live, force=False, volumes=False)
             except (Conflict, NotFound):
@@ -456,8 +468,8 @@ class ContainerEngine:
         self._events.publish("container", "prune", "", {"reclaimed": str(reclaimed)})
         return {"ContainersDeleted": deleted or None, "SpaceReclaimed": reclaimed}
 
-    def disk_usage(self) -> list[dict[str, Any]]:
-        return self._looker.summaries({}, every=True, limit=None, size=True)
+    async def disk_usage(self) -> list[dict[str, Any]]:
+        return await self.sized({}, all=True)
 
     def counts(self) -> dict[str, int]:
         counts = {"running": 0, "paused": 0, "stopped": 0}

@@ -54,15 +54,10 @@ class Looker:
         except NotFound:
             return []
 
-    def summaries(
-        self,
-        filters: Mapping[str, Sequence[str]],
-        *,
-        every: bool,
-        limit: int | None,
-        size: bool,
-    ) -> list[dict[str, Any]]:
-        """See ``containers.service.Containers.summaries``."""
+    def chosen(
+        self, filters: Mapping[str, Sequence[str]], *, every: bool, limit: int | None
+    ) -> list[Live]:
+        """Newest first; see ``containers.service.Containers.summaries``."""
         query = Query(
             filters,
             lambda ref: self._book.get(ref).record,
@@ -71,29 +66,36 @@ class Looker:
         )
         stopped_too = every or limit is not None or query.shows_stopped
         lives = sorted(self._book, key=lambda live: live.record.created_ns, reverse=True)
-        names: dict[str, str] = {}
-        linked = self._links.names()
-        now = time.time_ns()
-        rows: list[dict[str, Any]] = []
+        found: list[Live] = []
         for live in lives:
             record = live.record
             if not stopped_too and not counts_as_running(record.status):
                 continue
             if not query.matches(record):
                 continue
-            if limit is not None and len(rows) >= limit:
+            if limit is not None and len(found) >= limit:
                 break
-            rows.append(
-                listing.summary(
-                    record,
-                    image=self._shown(record, names),
-                    networks=self._networking.settings(record.id),
-                    now_ns=now,
-                    names=linked.get(record.id, ()),
-                    size=self.sizes(live) if size else None,
-                )
+            found.append(live)
+        return found
+
+    def rows(
+        self, lives: Sequence[Live], sizes: Sequence[tuple[int, int]] | None = None
+    ) -> list[dict[str, Any]]:
+        """Rows of the list, with ``sizes`` as ``sizes`` gave them."""
+        names: dict[str, str] = {}
+        linked = self._links.names()
+        now = time.time_ns()
+        return [
+            listing.summary(
+                live.record,
+                image=self._shown(live.record, names),
+                networks=self._networking.settings(live.id),
+                now_ns=now,
+                names=linked.get(live.id, ()),
+                size=None if sizes is None else sizes[at],
             )
-        return rows
+            for at, live in enumerate(lives)
+        ]
 
     def _shown(self, record: Record, names: dict[str, str]) -> str:
         """The image's name as asked, or its id when the name means another image now."""
@@ -119,14 +121,19 @@ class Looker:
                 ids.add(use.id)
         return sorted(ids)
 
-    def sizes(self, live: Live) -> tuple[int, int]:
-        """(bytes of the writable layer, those and the image's)."""
-        own = tree_size(str(self._paths.container(live.id).upper))
+    async def sizes(self, lives: Sequence[Live]) -> list[tuple[int, int]]:
+        """(bytes of the writable layer, those and the image's). In a thread: trees may be large."""
+        uppers = [str(self._paths.container(live.id).upper) for live in lives]
+        own = await asyncio.to_thread(lambda: [tree_size(each) for each in uppers])
+        return [
+            (size, size + self._image_size(live)) for size, live in zip(own, lives, strict=True)
+        ]
+
+    def _image_size(self, live: Live) -> int:
         try:
-            image = self._images.get(live.record.image.id).size
+            return self._images.get(live.record.image.id).size
         except (NotFound, Invalid):
-            image = 0
-        return own, own + image
+            return 0
 
     async def top(self, live: Live, arguments: str) -> tuple[list[str], list[list[str]]]:
         """Titles and rows of the host's ``ps``, the container's processes only."""

@@ -130,11 +130,22 @@ class Containers(Protocol):
         *,
         all: bool = False,
         limit: int | None = None,
-        size: bool = False,
     ) -> list[dict[str, Any]]:
         """Rows of ``GET /containers/json``, newest first."""
 
-    def inspect(self, ref: str, *, size: bool = False) -> dict[str, Any]: ...
+    async def sized(
+        self,
+        filters: Mapping[str, Sequence[str]],
+        *,
+        all: bool = False,
+        limit: int | None = None,
+    ) -> list[dict[str, Any]]:
+        """The same with sizes, which take their time on the disk."""
+
+    async def sizes(self, ref: str) -> tuple[int, int]:
+        """Bytes of the writable layer, and of the whole root file system."""
+
+    def inspect(self, ref: str, *, sizes: tuple[int, int] | None = None) -> dict[str, Any]: ...
 
     def logs(self, ref: str, options: LogOptions) -> AsyncGenerator[list[LogLine], None]:
         """Lines in batches. Raises before the first is asked for when the container is unknown."""
@@ -195,7 +206,7 @@ class Containers(Protocol):
     ) -> dict[str, Any]:
         """Remove the containers that do not run; ``dry_run``: only say which and how much."""
 
-    def disk_usage(self) -> list[dict[str, Any]]: ...
+    async def disk_usage(self) -> list[dict[str, Any]]: ...
 
     def counts(self) -> dict[str, int]:
         """{"running": n, "paused": n, "stopped": n}, for ``/info``."""

@@ -212,7 +212,7 @@ class SystemService:
             rows = images.get("Images", [])
             body |= {"Images": rows, "ImageUsage": _image_usage(rows, body["LayersSize"], verbose)}
         if "container" in kinds:
-            rows = self._containers.disk_usage()
+            rows = await self._containers.disk_usage()
             body |= {"Containers": rows, "ContainerUsage": _container_usage(rows, verbose)}
         if "volume" in kinds:
             rows = await self._volumes.disk_usage() if self._volumes is not None else []
