@@ -56,7 +56,10 @@ _IMAGES: dict[str, tuple[Bad, ...]] = {
         Bad(query("/images/create", fromSrc="-", changes="NONSENSE x"), 400, "nonsense"),
         Bad("/images/create?fromImage=UPPER%20case", 400, "reference"),
     ),
-    "POST /images/load": (Bad("/images/load?platform=%7Bbroken", 400, "platform"),),
+    "POST /images/load": (
+        Bad("/images/load?platform=%7Bbroken", 400, "platform"),
+        Bad(f"/images/load?platform=%7B%22a%22:{'[' * 100_000}", 400, "platform"),
+    ),
     "POST /images/prune": (
         *bad_filters("/images/prune"),
         Bad(filters("/images/prune", {"dangling": ["x"]}), 400, "dangling"),

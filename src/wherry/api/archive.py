@@ -6,10 +6,10 @@ import base64
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 from aiohttp import web
 
 from wherry.api.download import send_body
+from wherry.api.replies import encode
 from wherry.api.routing import Call, Router
 from wherry.api.upload import receive_body
 from wherry.containers.service import ContainerFiles, Outgoing
@@ -70,7 +70,7 @@ def _path(call: Call) -> str:
 
 
 def _stat_header(found: dict[str, Any]) -> dict[str, str]:
-    encoded = base64.b64encode(msgspec.json.encode(found)).decode()
+    encoded = base64.b64encode(encode(found)).decode()
     return {"X-Docker-Container-Path-Stat": encoded}
 
 

@@ -193,7 +193,7 @@ def platform(text: str | None) -> str | None:
         return text
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Invalid(f"failed to parse platform: {error}") from error
     parts = [value.get(key) for key in ("os", "architecture", "variant")]
     if not all(part is None or isinstance(part, str) for part in parts):

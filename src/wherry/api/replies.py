@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -17,13 +18,30 @@ from wherry.wire.progress import failure
 JSON = "application/json"
 _encoder = msgspec.json.Encoder()
 _log = logging.getLogger(__name__)
+_NO_TEXT = re.compile("[\ud800-\udfff]")
 _BACKLOG = 512
 """Progress objects kept for a slow client; beyond it, mere progress is dropped."""
 
 
 def encode(value: object) -> bytes:
-    """JSON bytes of plain values, structs and dataclasses."""
-    return _encoder.encode(value)
+    """JSON bytes of plain values, structs and dataclasses.
+
+    Names of files may be bytes that are no text: each such byte is told as U+FFFD, as Docker does.
+    """
+    try:
+        return _encoder.encode(value)
+    except UnicodeEncodeError:
+        return _encoder.encode(_told(msgspec.to_builtins(value)))
+
+
+def _told(value: Any) -> Any:
+    if isinstance(value, str):
+        return _NO_TEXT.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {_told(key): _told(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_told(each) for each in value]
+    return value
 
 
 def json_reply(value: object, status: int = 200) -> web.Response:

@@ -70,14 +70,17 @@ class Database:
     def execute(self, sql: str, parameters: tuple[object, ...] = ()) -> list[sqlite3.Row]:
         """Run one statement and return its rows.
 
-        Raises ``Exhausted`` when the disk is full; ``sqlite3.IntegrityError`` passes through, so
-        that the caller can say what was in conflict.
+        Raises ``Exhausted`` when the disk is full, ``Internal`` when it fails otherwise;
+        ``sqlite3.IntegrityError`` passes through, so that the caller can say what was in conflict.
         """
         try:
             rows = self._connection.execute(sql, parameters).fetchall()
-        except sqlite3.OperationalError as error:
+        except sqlite3.IntegrityError:
+            raise
+        except sqlite3.DatabaseError as error:
             if "full" not in str(error):
-                raise
+                _log.error("the database %s: %s", self.path, error)
+                raise Internal(f"the database {self.path} cannot be used: {error}") from error
             rows = self._execute_again(sql, parameters, error)
         if self._connection.total_changes - self._seen >= _CHANGES:
             self._look()
@@ -92,7 +95,7 @@ class Database:
             _log.warning("the disk is full: the database has taken the room kept for it")
             try:
                 return self._connection.execute(sql, parameters).fetchall()
-            except sqlite3.OperationalError as again:
+            except sqlite3.DatabaseError as again:
                 error = again
         raise Exhausted(f"no space left on device for the database {self.path}") from error
 
