@@ -180,3 +180,9 @@ def test_mount_of_takes_the_longest_and_last() -> None:
 def test_our_own_table_can_be_read() -> None:
     entries = parse_mountinfo(Path("/proc/self/mountinfo").read_text(encoding="utf-8"))
     assert any(entry.target == "/" for entry in entries)
+
+
+def test_a_path_may_hold_what_ends_lines_elsewhere() -> None:
+    line = "30 24 0:27 / /data/a\u2028b\x0cc rw shared:1 - tmpfs tmpfs rw"
+    (entry,) = parse_mountinfo(f"{line}\n")
+    assert entry.target == "/data/a\u2028b\x0cc"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from wherry.linux.cgroups import CgroupLayout
-from wherry.linux.usage import BlockUsage, read_usage
+from wherry.linux.usage import BlockUsage, parse_interfaces, read_usage
 
 
 def write(folder: Path, **files: str) -> None:
@@ -76,3 +76,12 @@ def test_version_2(tmp_path: Path) -> None:
 def test_a_container_that_has_ended_used_nothing(tmp_path: Path) -> None:
     usage = read_usage("/gone", CgroupLayout(str(tmp_path), {}))
     assert (usage.cpu.total, usage.memory.usage, usage.pids) == (0, 0, 0)
+
+
+def test_interfaces_may_be_called_anything() -> None:
+    """Their names are the container's own."""
+    figures = " ".join(map(str, range(1, 17)))
+    text = f"head\nhead\n    lo: {figures}\n  ü\u2028x: {figures}\n eth0: {figures}\n"
+    found = parse_interfaces(text)
+    assert list(found) == ["ü\u2028x", "eth0"]
+    assert (found["eth0"].rx_bytes, found["eth0"].tx_bytes) == (1, 9)

@@ -70,7 +70,8 @@ def _unescape(text: str) -> str:
 def parse_mountinfo(text: str) -> list[MountEntry]:
     """All entries, in the kernel's order; lines that are cut short are left out."""
     entries = []
-    for line in text.splitlines():
+    # Not ``splitlines``: a path may hold what is a line's end for Python alone.
+    for line in text.split("\n"):
         left, separator, right = line.partition(" - ")
         fields, tail = left.split(" "), right.split(" ")
         if not separator or len(fields) < 6 or len(tail) < 3:

@@ -109,8 +109,8 @@ def _open(library: Any) -> Any:
 
 def _run(library: Any, context: Any, script: str) -> str:
     failed = library.nft_run_cmd_from_buffer(context, script.encode())
-    output = (library.nft_ctx_get_output_buffer(context) or b"").decode()
-    error = (library.nft_ctx_get_error_buffer(context) or b"").decode()
+    output = (library.nft_ctx_get_output_buffer(context) or b"").decode(errors="replace")
+    error = (library.nft_ctx_get_error_buffer(context) or b"").decode(errors="replace")
     if failed:
         raise Internal(f"nftables refused a change: {error.strip()[:2000]}")
     return output
@@ -120,7 +120,7 @@ def _run_program(script: str, programs: deque[int]) -> str:
     pipe = subprocess.PIPE
     try:
         process = subprocess.Popen(
-            ["nft", "-f", "-"], stdin=pipe, stdout=pipe, stderr=pipe, text=True
+            ["nft", "-f", "-"], stdin=pipe, stdout=pipe, stderr=pipe, text=True, errors="replace"
         )
     except FileNotFoundError as error:
         raise Unavailable("nftables is missing: install the package nftables") from error

@@ -217,11 +217,16 @@ class InterfaceUsage:
 def interfaces(pid: int) -> dict[str, InterfaceUsage]:
     """Every interface but ``lo`` of the network namespace that ``pid`` is in."""
     try:
-        text = Path(f"/proc/{pid}/net/dev").read_text(encoding="ascii")
+        text = Path(f"/proc/{pid}/net/dev").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return {}
+    return parse_interfaces(text)
+
+
+def parse_interfaces(text: str) -> dict[str, InterfaceUsage]:
+    """``/proc/net/dev``. The names are the container's own: they need be no ASCII."""
     found: dict[str, InterfaceUsage] = {}
-    for line in text.splitlines()[2:]:
+    for line in text.split("\n")[2:]:
         name, _, rest = line.partition(":")
         words = [int(each) for each in rest.split()]
         if name.strip() != "lo" and len(words) >= 12:

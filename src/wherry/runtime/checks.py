@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from wherry.linux.namespaces import PrivateMounts
-from wherry.linux.pidfd import end_process, start_time, wait_ended
+from wherry.linux.pidfd import end_process, start_time, wait_pid
 from wherry.linux.tasks import spawn
 from wherry.runtime.commands import ENVIRONMENT
 from wherry.runtime.failures import classify
@@ -122,10 +122,9 @@ class Checks:
 
     async def _wait(self, pid: int, pid_file: Path, timeout: float) -> int | None:
         """The exit code; None when it took too long and was ended."""
-        descriptor = os.pidfd_open(pid)
         try:
             async with asyncio.timeout(timeout):
-                await wait_ended(descriptor)
+                await wait_pid(pid)
             return _reap(pid)
         except TimeoutError:
             await _end(pid, _pid_of(pid_file))
@@ -133,8 +132,6 @@ class Checks:
         except asyncio.CancelledError:
             spawn(_end(pid, _pid_of(pid_file)), name=f"end check {pid}")
             raise
-        finally:
-            os.close(descriptor)
 
     def forget(self, bundle: Path) -> None:
         self._written.pop(bundle, None)
@@ -153,18 +150,14 @@ async def _end(pid: int, inner: int) -> None:
     started = start_time(inner) if inner else None
     if started is not None:
         await end_process(inner, started)
-    descriptor = os.pidfd_open(pid)
+    else:
+        os.kill(pid, signal.SIGKILL)
     try:
-        if started is None:
-            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-        try:
-            async with asyncio.timeout(_PATIENCE):
-                await wait_ended(descriptor)
-        except TimeoutError:
-            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-            await wait_ended(descriptor)
-    finally:
-        os.close(descriptor)
+        async with asyncio.timeout(_PATIENCE):
+            await wait_pid(pid)
+    except TimeoutError:
+        os.kill(pid, signal.SIGKILL)
+        await wait_pid(pid)
     _reap(pid)
 
 

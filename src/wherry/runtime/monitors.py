@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from contextlib import suppress
 from pathlib import Path
 
 from wherry.linux import cgroups
-from wherry.linux.pidfd import end_process, open_process, start_time, wait_ended
+from wherry.linux.pidfd import end_process, start_time, wait_pid
 from wherry.linux.tasks import spawn
 from wherry.runtime import bundle as files
 from wherry.runtime import monitor
@@ -46,24 +45,13 @@ class Monitors:
             await child.ended()
             self._children.pop(running.monitor_pid, None)
             return
-        fd = open_process(running.monitor_pid, running.monitor_start)
-        if fd is None:
-            return
-        try:
-            await wait_ended(fd)
-        finally:
-            os.close(fd)
+        await wait_pid(running.monitor_pid, running.monitor_start)
 
     async def end(self, pid: int, started: int) -> None:
         """A monitor ends by itself when its container has; be sure of it."""
-        fd = open_process(pid, started)
-        if fd is not None:
-            try:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(wait_ended(fd), 2.0)
-            finally:
-                os.close(fd)
-            await end_process(pid, started)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(wait_pid(pid, started), 2.0)
+        await end_process(pid, started)
         child = self._children.pop(pid, None)
         if child is not None:
             spawn(child.ended(), name=f"reap-{pid}")
