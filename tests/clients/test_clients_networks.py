@@ -119,6 +119,36 @@ def test_a_container_leaves_none_for_another_network(cli: Cli, running: bool) ->
         cli("network", "rm", "shop").ok()
 
 
+def test_ports_are_published_when_none_is_left(cli: Cli, engine: Engine) -> None:
+    port = free_port()
+    words = ("-p", f"{port}:80", BASE, *SERVE)
+    cli("network", "create", "shop").ok()
+    try:
+        cli("run", "-d", "--name", "other", *words).ok()
+        cli("run", "-d", "--name", "alone", "--network", "none", *words).ok()
+        assert cli("port", "alone").ok() == ""
+        cli("network", "disconnect", "none", "alone").ok()
+        refused = cli("network", "connect", "shop", "alone")
+        assert refused.code == 1
+        assert f"{port} failed: port is already allocated" in refused.err
+        assert engine.inspect("alone")["NetworkSettings"]["Networks"] == {}
+        assert cli("exec", "alone", "ls", "/sys/class/net").ok().split() == ["lo"]
+        cli("rm", "-f", "other").ok()
+        assert not answers(port)
+        cli("network", "connect", "shop", "alone").ok()
+        eventually(lambda: answers(port))
+        assert f"80/tcp -> 0.0.0.0:{port}" in cli("port", "alone").ok()
+        cli("network", "disconnect", "shop", "alone").ok()
+        assert not answers(port)
+        cli("network", "connect", "bridge", "alone").ok()
+        eventually(lambda: answers(port))
+        cli("restart", "-t", "0", "alone").ok()
+        eventually(lambda: answers(port))
+    finally:
+        cli("rm", "-f", "alone", "other")
+        cli("network", "rm", "shop").ok()
+
+
 def test_connect_and_disconnect(cli: Cli) -> None:
     cli("network", "create", "--subnet", "10.211.7.0/24", "second").ok()
     try:

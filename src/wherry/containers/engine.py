@@ -19,8 +19,9 @@ from wherry.containers.links import Links
 from wherry.containers.logs import Logs, attributes, errand_of
 from wherry.containers.look import Looker
 from wherry.containers.names import validate
-from wherry.containers.ports import EventSink, Networking, Volumes
+from wherry.containers.ports import EventSink, Networking, NetworkRequest, Volumes
 from wherry.containers.reconcile import Reconciler
+from wherry.containers.record import network_request
 from wherry.containers.remove import Remover
 from wherry.containers.rotation import Rotator
 from wherry.containers.service import (
@@ -182,6 +183,10 @@ class ContainerEngine:
         """Of its first process, in the host's numbers; 0 if it does not run."""
         live = self._book.find(container_id)
         return live.running.pid if live is not None and live.running is not None else 0
+
+    def request_of(self, container_id: str) -> NetworkRequest | None:
+        live = self._book.find(container_id)
+        return network_request(live.record) if live is not None else None
 
     def holder(self, name: str) -> str | None:
         """Id of the container that has the name, or is being made with it."""

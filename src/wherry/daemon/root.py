@@ -207,6 +207,7 @@ async def _build(
     )
     peers.containers = containers
     networks.service.pid_of = containers.pid_of
+    networks.service.request_of = containers.request_of
     networks.service.on_names = lambda container_id: hostfiles.redirect(
         paths.container(container_id).resolv_conf, RESOLVER
     )

@@ -329,6 +329,17 @@ class NetworkManagement:
             view = naming.view(self._book, changed)
             await self._service.names.put(container_id, view, space.sockets)
             self._service.announce_names(container_id)
+        if (gateway4 or gateway6) and not changed.ports:
+            await self._publish(changed)
+
+    async def _publish(self, sandbox: Sandbox) -> None:
+        """A container that was in no network that publishes may be in one now: its ports are
+        taken, all of them, or it is an error as at a start."""
+        request = (
+            self._service.request_of(sandbox.container_id) if self._service.request_of else None
+        )
+        if request is not None and self._service.publisher.asks(request):
+            await self._service.publisher.change(request, sandbox)
 
     def _named(self, container_id: str) -> bool:
         """Whether one of the networks that it is in gives names."""
@@ -412,8 +423,11 @@ class NetworkManagement:
             unserved = self._named(container_id) and not sandbox.resolver
             if cut or unserved or chosen != (sandbox.gateway4, sandbox.gateway6):
                 await self._settle(sandbox)
-            elif sandbox.resolver:
+                return
+            if sandbox.resolver:
                 self._service.announce_names(container_id)
+            if space is not None and (sandbox.gateway4 or sandbox.gateway6) and not sandbox.ports:
+                await self._publish(sandbox)
 
     def _gateways(self, sandbox: Sandbox) -> dict[int, Endpoint]:
         """Which endpoint should have the default route, by family."""

@@ -70,13 +70,14 @@ class Publisher:
             return await asyncio.to_thread(self.ports.take, *take)
         return self.ports.take(*take)
 
+    def asks(self, request: NetworkRequest) -> bool:
+        """Whether the container shall have published ports."""
+        return bool(_runs(request))
+
     def _wanted(
         self, request: NetworkRequest, routes: Mapping[int, Endpoint]
     ) -> tuple[list[Wanted], Families]:
-        host = request.host_config
-        wanted = portspec.wanted_ports(
-            host.port_bindings or {}, request.exposed_ports, bool(host.publish_all_ports)
-        )
+        wanted = _runs(request)
         families, binding = [], self._settings.binding
         for version, endpoint in routes.items():
             network = self._book.network(endpoint.network_id)
@@ -235,3 +236,10 @@ class Publisher:
             return False
         loopback = ipaddress.ip_address(run.host_ip).is_loopback
         return not loopback and has_sockets(run.protocol)
+
+
+def _runs(request: NetworkRequest) -> list[Wanted]:
+    host = request.host_config
+    return portspec.wanted_ports(
+        host.port_bindings or {}, request.exposed_ports, bool(host.publish_all_ports)
+    )

@@ -63,6 +63,8 @@ class NetworkService:
         self.on_adopt: Callable[[Mapping[str, int]], Awaitable[None]] | None = None
         self.pid_of: Callable[[str], int] | None = None
         """First process of a container; 0 if it does not run."""
+        self.request_of: Callable[[str], NetworkRequest | None] | None = None
+        """A container as it asked to be created, with what has changed since."""
         self.on_names: Callable[[str], None] | None = None
         """Told the id of a running container whose names come from the resolver: idempotent."""
         self._locks: dict[str, asyncio.Lock] = {}
