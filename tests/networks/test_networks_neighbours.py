@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from wherry.linux import nft
+from wherry.networks import neighbours as module
 from wherry.networks.neighbours import Neighbours
 
 
@@ -18,3 +21,13 @@ def test_nothing_is_appended_after_the_end(monkeypatch: pytest.MonkeyPatch) -> N
     neighbours.part()
     monkeypatch.setattr(nft, "run", asked)
     assert neighbours.come_to_terms() == []
+
+
+def test_comments_of_the_hosts_rules_may_be_no_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "iptables-nft"
+    program.write_text("#!/bin/sh\nprintf '# Gr\\374\\337e\\n-P FORWARD DROP\\n'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert module._drops("ip filter")

@@ -74,7 +74,7 @@ class Firewall:
         async with self._lock:
             wanted = self._wanted()
             if self._applied is None:
-                await self._apply(self._whole(wanted), wanted)
+                await self._write(wanted)
                 return
             script = ruleset.change(self.table, self._applied, wanted)
             if not script:
@@ -84,12 +84,12 @@ class Firewall:
             except WherryError as error:
                 # Somebody else changed our table: put the whole of it right.
                 _log.warning("firewall table %s is rebuilt: %s", self.table, error.message)
-                await self._apply(self._whole(wanted), wanted)
+                await self._write(wanted)
 
     async def rebuild(self) -> None:
         """Write the whole table again, in one transaction."""
-        self._applied = None
-        await self.sync()
+        async with self._lock:
+            await self._write(self._wanted())
 
     async def remove(self) -> None:
         """Take the table away (a daemon that gives up its networks).
@@ -119,6 +119,11 @@ class Firewall:
     def _wanted(self) -> ruleset.Elements:
         published = [each for entries in self._published.values() for each in entries]
         return ruleset.elements(self._bridges.values(), published, self._linked)
+
+    async def _write(self, wanted: ruleset.Elements) -> None:
+        """The whole table; where that fails, the next ``sync`` writes it."""
+        self._applied = None
+        await self._apply(self._whole(wanted), wanted)
 
     async def _apply(self, script: str, wanted: ruleset.Elements) -> None:
         await self._quietly(lambda: self._nft.run(script))

@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from wherry.errors import Internal, NotImplementedYet, Unavailable, WherryError
-from wherry.linux.tasks import spawn
-from wherry.networks.helper import Helper
+from wherry.networks.helper import Helper, Restoring
 from wherry.networks.hostports import Key, bind, refused
 from wherry.networks.values import PortMap
 
@@ -55,9 +54,7 @@ class Forwarding:
         self.helper.on_end = self._ended
         self._held = held
         self._wanted: dict[str, list[Forward]] = {}
-        self._closed = False
-        self._restoring = False
-        self._stale = False
+        self._restoring = Restoring("port forwarder", self._restore)
 
     async def put(self, container_id: str, forwards: Sequence[Forward]) -> None:
         """What is served for the container from now on; nothing ends it.
@@ -186,46 +183,35 @@ class Forwarding:
 
     def close(self) -> None:
         """The daemon ends; the forwarder goes on."""
-        self._closed = True
+        self._restoring.closed = True
         self.helper.close()
 
     async def stop(self) -> None:
         """End the forwarder too."""
-        self._closed = True
+        self._restoring.closed = True
         await self.helper.stop()
 
     def _started(self, about: str) -> None:
         if set(self._wanted) - {about}:
-            self._restore_later()
+            self._restoring.later()
 
     def _ended(self) -> None:
         if self._wanted:
             _log.error("the port forwarder has ended and is started again")
-            self._restore_later()
-
-    def _restore_later(self) -> None:
-        self._stale = True
-        if not self._closed and not self._restoring:
-            self._restoring = True
-            spawn(self._restore(), name="port forwarder")
+            self._restoring.later()
 
     async def _restore(self) -> None:
         """Tell a new forwarder of every container. The daemon holds the listening sockets of
         short runs, so that clients wait meanwhile instead of being refused."""
-        try:
-            while self._stale and not self._closed:
-                self._stale = False
-                for container_id, forwards in list(self._wanted.items()):
-                    try:
-                        await self._put(container_id, forwards, {}, strict=False)
-                    except (OSError, WherryError) as error:
-                        _log.error("published ports of container %s: %s", container_id, error)
-                    if container_id not in self._wanted:
-                        with contextlib.suppress(Unavailable):
-                            gone = {"do": "drop", "id": container_id}
-                            await self.helper.send(gone, start=False)
-        finally:
-            self._restoring = False
+        for container_id, forwards in list(self._wanted.items()):
+            try:
+                await self._put(container_id, forwards, {}, strict=False)
+            except (OSError, WherryError) as error:
+                _log.error("published ports of container %s: %s", container_id, error)
+            if container_id not in self._wanted:
+                with contextlib.suppress(Unavailable):
+                    gone = {"do": "drop", "id": container_id}
+                    await self.helper.send(gone, start=False)
 
 
 def _keys(runs: Sequence[Sequence[Any]]) -> Iterator[Key]:

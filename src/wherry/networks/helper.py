@@ -15,17 +15,20 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from wherry import __version__
 from wherry.errors import Internal, Unavailable
+from wherry.linux.tasks import spawn
 
 _log = logging.getLogger(__name__)
 _START = 30.0
 _ANSWER = 15.0
 _MOST_FDS = 250
+_PAUSE = 10.0
+"""Seconds, at most, between two tries to restore."""
 
 VERSION = __version__
 """What a helper says it is; one of another version is replaced at the daemon's start."""
@@ -97,8 +100,13 @@ class Helper:
         self, sock: socket.socket, message: Mapping[str, Any], fds: Sequence[int]
     ) -> tuple[dict[str, Any], list[int]]:
         socket.send_fds(sock, [json.dumps(message).encode()], list(fds))
-        async with asyncio.timeout(_ANSWER):
-            await _readable(sock)
+        try:
+            async with asyncio.timeout(_ANSWER):
+                await _readable(sock)
+        except asyncio.CancelledError:
+            # Its answer comes all the same, and is not for the next message.
+            self._forget()
+            raise
         data, received, _, _ = socket.recv_fds(sock, 1 << 20, _MOST_FDS, socket.MSG_CMSG_CLOEXEC)
         if not data:
             raise EOFError("it has ended")
@@ -157,11 +165,16 @@ class Helper:
         finally:
             os.close(write)
         try:
-            line = await asyncio.wait_for(asyncio.to_thread(os.read, read, 64), _START)
+            async with asyncio.timeout(_START):
+                await _readable(read)
+            if os.read(read, 64) != b"ready\n":
+                raise Unavailable(f"the {self.title} did not start")
+        except BaseException:
+            process.kill()
+            await asyncio.to_thread(process.wait)
+            raise
         finally:
             os.close(read)
-        if line != b"ready\n":
-            raise Unavailable(f"the {self.title} did not start")
         self.process = process
         self.generation += 1
 
@@ -212,12 +225,44 @@ class Helper:
             self._socket = None
 
 
-async def _readable(sock: socket.socket) -> None:
+async def _readable(file: socket.socket | int) -> None:
     """Until something can be received."""
     loop = asyncio.get_running_loop()
     ready = loop.create_future()
-    loop.add_reader(sock, lambda: None if ready.done() else ready.set_result(None))
+    loop.add_reader(file, lambda: None if ready.done() else ready.set_result(None))
     try:
         await ready
     finally:
-        loop.remove_reader(sock)
+        loop.remove_reader(file)
+
+
+class Restoring:
+    """What a new process is told, and once more where it ends in the midst of it."""
+
+    def __init__(self, title: str, work: Callable[[], Awaitable[None]]) -> None:
+        """``work`` tells the process of everything that it does not know yet."""
+        self._title = title
+        self._work = work
+        self._stale = False
+        self._at_work = False
+        self.closed = False
+        """The daemon ends: nothing is restored any more."""
+
+    def later(self) -> None:
+        """A process has ended or was started: it knows nothing."""
+        self._stale = True
+        if not self.closed and not self._at_work:
+            self._at_work = True
+            spawn(self._run(), name=self._title)
+
+    async def _run(self) -> None:
+        pause = 0.0
+        try:
+            while self._stale and not self.closed:
+                # One that ends at once, again and again, does not keep the host busy.
+                await asyncio.sleep(pause)
+                pause = min(_PAUSE, 2 * pause + 0.1)
+                self._stale = False
+                await self._work()
+        finally:
+            self._at_work = False

@@ -17,8 +17,7 @@ from typing import Any
 import msgspec
 
 from wherry.errors import Internal, Unavailable, WherryError
-from wherry.linux.tasks import spawn
-from wherry.networks.helper import Helper
+from wherry.networks.helper import Helper, Restoring
 
 _log = logging.getLogger(__name__)
 
@@ -55,8 +54,7 @@ class Names:
         self._handed: set[str] = set()
         """Containers whose sockets the resolver has."""
         self._reopen: Sockets | None = None
-        self._closed = False
-        self._restoring = False
+        self._restoring = Restoring("name resolver", self.restore)
 
     def reopened_by(self, sockets: Sockets) -> None:
         """How to open a container's sockets anew, for when the resolver has died."""
@@ -124,49 +122,40 @@ class Names:
 
     def close(self) -> None:
         """The daemon ends; the resolver goes on."""
-        self._closed = True
+        self._restoring.closed = True
         self.helper.close()
 
     async def stop(self) -> None:
         """End the resolver too."""
-        self._closed = True
+        self._restoring.closed = True
         await self.helper.stop()
 
     def _started(self, about: str) -> None:
         """``about``: the container that the first message is about; it needs no restoring."""
         self._handed.clear()
         if set(self._views) - {about}:
-            self._restore_later()
+            self._restoring.later()
 
     def _ended(self) -> None:
         self._handed.clear()
         if self._views:
             _log.error("the name resolver has ended and is started again")
-            self._restore_later()
-
-    def _restore_later(self) -> None:
-        """A new resolver knows nobody: tell it of every container, with fresh sockets."""
-        if self._views and not self._closed and not self._restoring:
-            self._restoring = True
-            spawn(self.restore(), name="name resolver")
+            self._restoring.later()
 
     async def restore(self) -> None:
-        """Open every container's sockets anew and hand them to a new resolver."""
-        try:
-            for container_id in [each for each in self._views if each not in self._handed]:
-                try:
-                    await self._restore(container_id)
-                except (OSError, WherryError) as error:
-                    _log.error("names of container %s: %s", container_id, error)
-        finally:
-            self._restoring = False
+        """A new resolver knows nobody: tell it of every container, with fresh sockets."""
+        for container_id in [each for each in self._views if each not in self._handed]:
+            try:
+                await self._restore(container_id)
+            except (OSError, WherryError) as error:
+                _log.error("names of container %s: %s", container_id, error)
 
     async def _restore(self, container_id: str) -> None:
         if self._reopen is None or container_id in self._handed:
             return
         sockets = list(await self._reopen(container_id))
         view = self._views.get(container_id)
-        if view is None or self._closed:
+        if view is None or self._restoring.closed:
             # It ended meanwhile: its sockets would keep its namespace for ever.
             for each in sockets:
                 each.close()

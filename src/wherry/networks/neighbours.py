@@ -142,8 +142,9 @@ def _output(table: str, words: list[str]) -> tuple[bool, str]:
         return False, ""
     command = [program, "-w", "5", *words]
     try:
-        done = subprocess.run(command, capture_output=True, timeout=10, check=False, text=True)
+        done = subprocess.run(command, capture_output=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         _log.warning("%s: %s", program, error)
         return False, ""
-    return done.returncode == 0, done.stdout
+    # Comments of rules may be in any encoding.
+    return done.returncode == 0, done.stdout.decode(errors="replace")

@@ -61,9 +61,11 @@ class Loop:
         while self.running:
             for key, events in self.selector.select(min(10.0, service.wait())):
                 handler: Callable[[Any, int], None] = key.data
-                with contextlib.suppress(OSError):
+                # Whatever one packet brings about: all containers depend on this process.
+                with contextlib.suppress(Exception):
                     handler(key.fileobj, events)
-            service.tick()
+            with contextlib.suppress(Exception):
+                service.tick()
             now = time.monotonic()
             if service.busy() or (self._daemons and self._control is not None):
                 alone = now

@@ -52,10 +52,14 @@ class _Spare:
 
     def refuse(self, sock: socket.socket) -> None:
         """Take one connection, and end it."""
-        os.close(self._fd)
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
         with contextlib.suppress(OSError):
             sock.accept()[0].close()
-        self._take()
+        # Where even this one is gone meanwhile, the next refusal tries without.
+        with contextlib.suppress(OSError):
+            self._take()
 
 
 _spare = _Spare()

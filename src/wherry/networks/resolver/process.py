@@ -209,7 +209,7 @@ class Resolver:
                 sock = _dial(server, socket.SOCK_DGRAM)
                 sock.setblocking(False)
                 sock.send(pending.data)
-            except OSError:
+            except (OSError, ValueError):
                 self._order.failed(server)
                 continue
             pending.sockets.append((sock, server))
@@ -223,7 +223,10 @@ class Resolver:
             self._finish(pending, None)
 
     def _told(self, pending: Pending, sock: socket.socket) -> None:
-        server = next((name for each, name in pending.sockets if each is sock), "")
+        server = next((name for each, name in pending.sockets if each is sock), None)
+        if server is None:
+            # Another server's answer, which came at the same time, has closed it.
+            return
         try:
             reply = sock.recv(65535)
         except BlockingIOError:
@@ -313,7 +316,10 @@ def _failed(reply: bytes) -> bool:
 
 
 def _dial(server: str, kind: int) -> socket.socket:
-    """A connected socket to port 53 of ``server`` (``host#port`` for another port)."""
+    """A connected socket to port 53 of ``server`` (``host#port`` for another port).
+
+    Raises ``ValueError`` too, for what is no address.
+    """
     host, _, port = server.partition("#")
     host, _, scope = host.partition("%")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -339,7 +345,7 @@ def _exchange(server: str, data: bytes) -> bytes | None:
         with _dial(server, socket.SOCK_STREAM) as sock:
             sock.sendall(struct.pack(">H", len(data)) + data)
             return _read_message(sock)
-    except OSError:
+    except (OSError, ValueError):
         return None
 
 

@@ -103,6 +103,5 @@ def lifetime(reply: bytes) -> float:
     header = record.header
     if header.tc or header.rcode not in (0, 3):
         return 0
-    if not record.rr:
-        return _KEEP_FAILURE
-    return float(min(_KEEP_ANSWER, *(each.ttl for each in record.rr if each.rtype != QTYPE.OPT)))
+    lives = [each.ttl for each in record.rr if each.rtype != QTYPE.OPT]
+    return float(min(_KEEP_ANSWER, *lives)) if lives else _KEEP_FAILURE

@@ -1,0 +1,44 @@
+"""The daemon's table, with a stand-in for nft."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+from wherry.networks.firewall import Firewall
+
+
+class Slow:
+    """Stands for ``nft.Nftables``: a change takes until it is let go."""
+
+    def __init__(self) -> None:
+        self.scripts: list[str] = []
+        self.started = threading.Event()
+        self.go = threading.Event()
+
+    def run(self, script: str) -> str:
+        self.scripts.append(script)
+        self.started.set()
+        self.go.wait(10)
+        return ""
+
+    def made(self, port: int) -> bool:
+        return True
+
+    def close(self) -> None:
+        return None
+
+
+async def test_a_table_that_is_lost_during_a_change_is_written_again() -> None:
+    firewall = Firewall("test")
+    nft = Slow()
+    firewall._nft = nft  # type: ignore[assignment]
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(firewall.sync())
+        await asyncio.to_thread(nft.started.wait, 10)
+        # Somebody deletes the table now; the change is under way.
+        tasks.create_task(firewall.rebuild())
+        await asyncio.sleep(0.05)
+        nft.go.set()
+    assert len(nft.scripts) == 2
+    assert nft.scripts[0] == nft.scripts[1]
