@@ -76,6 +76,19 @@ async def in_own_thread(
         raise
 
 
+class Turns:
+    """A thread at a time, for work that the kernel does one after the other whatever one does:
+    several would only spin on its lock."""
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+
+    async def run(self, work: Callable[..., T], *words: Any, **options: Any) -> T:
+        """``asyncio.to_thread``, when it is our turn."""
+        async with self._lock:
+            return await asyncio.to_thread(work, *words, **options)
+
+
 def _post(loop: asyncio.AbstractEventLoop, callback: Callable[..., None], *values: object) -> None:
     with contextlib.suppress(RuntimeError):  # the loop has been closed: nobody is left to tell
         loop.call_soon_threadsafe(callback, *values)

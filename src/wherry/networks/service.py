@@ -235,13 +235,13 @@ class NetworkService:
     ) -> None:
         """Put interfaces into a namespace; ``networks`` are theirs."""
         try:
-            await asyncio.to_thread(wiring.plug, space, interfaces)
+            await self.spaces.turns.run(wiring.plug, space, interfaces)
         except NotFound as error:
             # Somebody removed a bridge by hand: make it again, with everything on it.
             _log.warning("%s; it is made again", error.message)
             for network in networks:
                 await self.restore(network)
-            await asyncio.to_thread(wiring.plug, space, interfaces)
+            await self.spaces.turns.run(wiring.plug, space, interfaces)
 
     async def restore(self, network: Network) -> None:
         """Make what is missing of a network, and put its containers back on its bridge."""

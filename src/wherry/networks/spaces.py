@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 from pathlib import Path
 
 from wherry.linux import netns
-from wherry.linux.tasks import spawn
+from wherry.linux.tasks import Turns, spawn
 from wherry.networks import wiring
 from wherry.networks.wiring import Namespace
 
@@ -25,6 +24,8 @@ class Spaces:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self.turns = Turns()
+        """For whatever is done in namespaces."""
         self._live: dict[str, Namespace] = {}
         self._ready: dict[bool, list[Namespace]] = {False: [], True: []}
         self._filling: set[bool] = set()
@@ -50,7 +51,7 @@ class Spaces:
         space = ready.pop() if ready else None
         self.fill(resolver)
         if space is None:
-            space = await asyncio.to_thread(wiring.prepare, resolver=resolver)
+            space = await self.turns.run(wiring.prepare, resolver=resolver)
         self._keep(container_id, space)
         return space
 
@@ -79,7 +80,7 @@ class Spaces:
     async def _fill(self, resolver: bool) -> None:
         try:
             while len(self._ready[resolver]) < _AHEAD and not self._closed:
-                space = await asyncio.to_thread(wiring.prepare, resolver=resolver)
+                space = await self.turns.run(wiring.prepare, resolver=resolver)
                 if self._closed:
                     space.close()
                     return
