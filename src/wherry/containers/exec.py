@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -240,7 +239,6 @@ class Execs:
             _log.warning("exec %s: %s", state.id[:12], error.message)
             end = Exit(255, time.time(), error=error.message)
         self._finish(live, state, end)
-        await asyncio.to_thread(shutil.rmtree, run_dir, True)
 
     def _finish(self, live: Live, state: ExecState, end: Exit) -> None:
         state.running, state.exit_code = False, end.code

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import functools
 import os
 import struct
 from collections.abc import Sequence
@@ -153,12 +154,19 @@ def _text(value: str | None) -> bytes | None:
     return None if value is None else os.fsencode(value)
 
 
+@functools.cache
+def _library() -> ctypes.CDLL:
+    """The C library; each ``CDLL`` makes classes of its own, 0.1 ms."""
+    library = ctypes.CDLL(None, use_errno=True)
+    library.syscall.restype = ctypes.c_long
+    return library
+
+
 class LinuxSyscalls:
     """The real thing."""
 
     def __init__(self) -> None:
-        self._libc = ctypes.CDLL(None, use_errno=True)
-        self._libc.syscall.restype = ctypes.c_long
+        self._libc = _library()
 
     def _done(self, result: int, what: str) -> int:
         if result < 0:
