@@ -136,6 +136,43 @@ def test_a_cut_archive_is_seen() -> None:
         list(entries(MappedSource(whole[:300])))
 
 
+def header(kind: bytes, records: bytes = b"", **fields: bytes) -> bytes:
+    """One member with PAX ``records`` and some fields of its header replaced."""
+    places = {"size": (124, 12), "mtime": (136, 12), "major": (329, 8), "realsize": (483, 12)}
+    head = b""
+    if records:
+        head = tarwrite.member(b"x", b"x", tarwrite.Attributes(), size=len(records))
+        head += records + tarwrite.padding(len(records))
+    block = bytearray(tarwrite.member(b"name", kind, tarwrite.Attributes()))
+    for name, value in fields.items():
+        at, size = places[name]
+        block[at : at + size] = value
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    return head + bytes(block) + tarwrite.END
+
+
+@pytest.mark.parametrize(
+    "archive",
+    [
+        header(tarfmt.CHAR, major=b"\xff" * 8),
+        header(tarfmt.BLOCKDEV, major=b"\x80\0\1" + bytes(5)),
+        header(tarfmt.REGULAR, mtime=b"\x80\1" + bytes(10)),
+        header(tarfmt.REGULAR, mtime=b"\xff\1" + bytes(10)),
+        header(tarfmt.REGULAR, size=b"\x80\1" + bytes(10)),
+        header(b"S", realsize=b"\xff" * 12),
+        header(b"S", realsize=b"\x80\1" + bytes(10)),
+        header(tarfmt.SYMLINK, b"16 linkpath=a\0b\n"),
+        header(tarfmt.REGULAR, b"27 SCHILY.xattr.user.a\0b=1\n"),
+        header(tarfmt.REGULAR, b"23 GNU.sparse.name=a\0b\n"),
+        header(tarfmt.REGULAR, b"22 GNU.sparse.size=-5\n"),
+    ],
+)
+def test_what_no_file_can_have_is_a_bad_header(archive: bytes) -> None:
+    with pytest.raises(Invalid, match="invalid tar header"):
+        list(entries(MappedSource(archive)))
+
+
 @pytest.mark.parametrize(
     ("name", "want"),
     [

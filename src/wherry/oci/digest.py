@@ -7,7 +7,7 @@ import re
 
 from wherry.errors import Invalid
 
-_DIGEST = re.compile(r"^sha256:[0-9a-f]{64}$")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 def of_bytes(data: bytes) -> str:
@@ -17,13 +17,13 @@ def of_bytes(data: bytes) -> str:
 
 def parse(text: str) -> str:
     """Return ``text`` if it is a well-formed sha256 digest, else raise ``Invalid``."""
-    if not _DIGEST.match(text):
+    if not is_digest(text):
         raise Invalid(f"invalid digest: {text!r}: expected sha256: and 64 hex digits")
     return text
 
 
 def is_digest(text: str) -> bool:
-    return _DIGEST.match(text) is not None
+    return _DIGEST.fullmatch(text) is not None
 
 
 def hex_of(digest: str) -> str:

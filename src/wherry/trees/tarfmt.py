@@ -21,6 +21,9 @@ _END_BITS = 0xFF & ~0x20
 """What the byte after a number may not have: it is a space or NUL."""
 _EXTENSION_LIMIT = 1 << 20
 """Largest PAX or long-name record accepted (Go's reader has the same limit)."""
+_SIZE_LIMIT = (1 << 63) - 1
+_TIME_LIMIT = _SIZE_LIMIT * 1_000_000_000
+"""Nanoseconds, of what a file's time can be (``time_t``)."""
 _ZERO = bytes(BLOCK)
 
 REGULAR, LINK, SYMLINK, CHAR, BLOCKDEV, DIRECTORY, FIFO = b"0", b"1", b"2", b"3", b"4", b"5", b"6"
@@ -250,13 +253,23 @@ def _plain_numbers(block: bytes) -> tuple[int, int, int, int, int]:
 
 def _check(entry: Entry) -> None:
     """Numbers in range; members other than files have no payload (whatever their size says)."""
-    if entry.kind not in _KNOWN or entry.size < 0:
+    if entry.kind not in _KNOWN or not 0 <= entry.size <= _SIZE_LIMIT:
         raise bad_header()
     if entry.kind != REGULAR:
         entry.size = entry.stored = 0
     if not (0 <= entry.uid <= 0xFFFFFFFE and 0 <= entry.gid <= 0xFFFFFFFE):
         raise bad_header()
-    if b"\0" in entry.name or not entry.name:
+    if not (0 <= entry.major <= 0xFFFFFFFF and 0 <= entry.minor <= 0xFFFFFFFF):
+        raise bad_header()
+    if abs(entry.mtime) > _TIME_LIMIT:
+        raise bad_header()
+    _check_name(entry.name)
+    if b"\0" in entry.link or any(b"\0" in name for name in entry.xattrs or ()):
+        raise bad_header()
+
+
+def _check_name(name: bytes) -> None:
+    if b"\0" in name or not name:
         raise bad_header()
 
 
@@ -357,6 +370,7 @@ def _pax_sparse(
     if entry.kind != REGULAR:
         return
     if name := pax.get(b"GNU.sparse.name"):
+        _check_name(name)
         entry.name = name
     if pax.get(b"GNU.sparse.major") == b"1" and pax.get(b"GNU.sparse.minor") == b"0":
         entry.size = _decimal(pax.get(b"GNU.sparse.realsize", b""))
@@ -396,6 +410,8 @@ def _map_in_data(entry: Entry, source: Source) -> list[tuple[int, int]]:
 
 def _valid_map(pairs: list[tuple[int, int]], entry: Entry) -> list[tuple[int, int]]:
     """Pieces in order, not overlapping, inside the file, and as long as what is stored."""
+    if not 0 <= entry.size <= _SIZE_LIMIT:
+        raise bad_header()
     end = total = 0
     for offset, length in pairs:
         if offset < end or length < 0 or offset + length > entry.size:

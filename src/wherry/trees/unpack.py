@@ -92,7 +92,7 @@ class Unpacker:
 
     def _inside(self, raw: bytes) -> str:
         """A member's path below the target. ``Invalid`` for one that climbs out of it."""
-        if b".." in raw and posixpath.normpath(raw).startswith(b".."):
+        if b".." in raw and (posixpath.normpath(raw) + b"/").startswith(b"../"):
             shown = raw.decode("utf-8", "replace")
             raise Invalid(f'"{shown}" is outside of "{self._target.base or "/"}"')
         return self._target.place(raw)
