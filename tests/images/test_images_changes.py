@@ -96,3 +96,16 @@ def test_lines_are_joined_and_comments_left_out() -> None:
 def test_a_wrong_instruction_is_named(line: str, message: str) -> None:
     with pytest.raises(Invalid, match=message):
         apply({}, [line])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "HEALTHCHECK --retries=" + "9" * 5000 + " CMD x",
+        "ENV A=" + "${a:-" * 800 + "}" * 800,
+    ],
+    ids=["a long number", "deep"],
+)
+def test_what_is_too_much_is_invalid(change: str) -> None:
+    with pytest.raises(Invalid):
+        apply({}, [change])

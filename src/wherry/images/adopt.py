@@ -20,7 +20,15 @@ from wherry.store.images import ManifestRow
 
 
 async def adopt(catalogue: Catalogue, lease: Lease, result: Mapping[str, Any]) -> None:
-    """Take ``blobs``, ``layers`` and ``inflated`` of a job's result. Idempotent by content."""
+    """Take ``blobs``, ``layers`` and ``inflated`` of a job's result. Idempotent by content.
+
+    One at a time: a layer whose row is not written yet must not pass for one that a crash left.
+    """
+    async with catalogue.adopting:
+        await _adopt(catalogue, lease, result)
+
+
+async def _adopt(catalogue: Catalogue, lease: Lease, result: Mapping[str, Any]) -> None:
     content, layers, tables = catalogue.content, catalogue.layers, catalogue.tables
     lease.hold(digest for digest, _, _ in result["blobs"])
     lease.hold(each["diff_id"] for each in result["layers"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from wherry.wire.durations import rfc3339
 NAMES = ("wherry/busybox:latest", "busybox:latest")
 CANDIDATES = ("/bin/busybox", "/usr/bin/busybox", "/sbin/busybox")
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_PATIENCE = 10.0
+"""Seconds for the binary to say what it can be called as."""
 CREATED_BY = "busybox of the host's package, with links for its applets"
 
 _FOLDERS = (
@@ -91,13 +94,18 @@ def find_busybox() -> Path:
 async def applets(busybox: Path) -> list[str]:
     """What the binary can be called as."""
     try:
-        process = await asyncio.create_subprocess_exec(
-            str(busybox), "--list", stdout=asyncio.subprocess.PIPE
+        done = await asyncio.to_thread(
+            subprocess.run,
+            [str(busybox), "--list"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            timeout=_PATIENCE,
+            check=False,
         )
-        output, _ = await asyncio.wait_for(process.communicate(), 10)
-    except (OSError, TimeoutError) as error:
+    except (OSError, subprocess.TimeoutExpired) as error:
         raise Internal(f"cannot ask {busybox} for its applets: {error}") from error
-    names = sorted({line for line in output.decode().split() if "/" not in line})
+    words = done.stdout.decode(errors="replace").split()
+    names = sorted({line for line in words if "/" not in line})
     if "sh" not in names:
         raise Internal(f"{busybox} has no shell")
     return names

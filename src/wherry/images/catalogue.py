@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -52,6 +53,7 @@ class Catalogue:
         self.tables = tables
         self.content = content
         self.layers = layers
+        self.adopting = asyncio.Lock()
         self._images: OrderedDict[tuple[str, str], Image] = OrderedDict()
         self._configs: OrderedDict[str, ImageConfig] = OrderedDict()
 

@@ -48,7 +48,10 @@ def apply(config: Mapping[str, Any], changes: Sequence[str]) -> Config:
             # The command of the parent made sense for the parent's entry point only.
             result["Cmd"] = None
         commanded = commanded or name == "CMD"
-        instruction(result, rest)
+        try:
+            instruction(result, rest)
+        except RecursionError as error:
+            raise Invalid(f"{name}: substitutions are nested too deeply") from error
     return result
 
 
@@ -167,7 +170,7 @@ def _healthcheck(config: Config, rest: str) -> None:
         rest = rest.strip()
         name, equals, value = flag[2:].partition("=")
         if name == "retries" and equals:
-            if not value.isdecimal():
+            if not (value.isdecimal() and len(value) < 10):
                 raise Invalid(f"--retries must be at least 1 (not {value})")
             health["Retries"] = int(value)
         elif name in _HEALTH_FLAGS and equals:

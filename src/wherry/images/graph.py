@@ -14,6 +14,7 @@ from wherry.oci import digest as digests
 from wherry.oci.image import Descriptor, ImageConfig, Index, Manifest
 
 _DEPTH = 4
+_BROKEN = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _index = msgspec.json.Decoder(Index)
 _manifest = msgspec.json.Decoder(Manifest)
 _config = msgspec.json.Decoder(ImageConfig)
@@ -48,7 +49,7 @@ def decode(data: bytes, digest: str) -> Node:
             return Node(digest, kind.media_type, _index.decode(data), None, len(data))
         if kind.config is not None:
             return Node(digest, kind.media_type, None, _manifest.decode(data), len(data))
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except _BROKEN as error:
         raise Invalid(f"manifest {digest}: {error}") from error
     raise Invalid(f"manifest {digest}: neither an index nor an image manifest")
 
@@ -57,22 +58,26 @@ def decode_config(data: bytes, digest: str) -> ImageConfig:
     """``Invalid``: not an image configuration."""
     try:
         config = _config.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except _BROKEN as error:
         raise Invalid(f"image configuration {digest}: {error}") from error
     for diff_id in config.rootfs.diff_ids:
         digests.parse(diff_id)
     return config
 
 
-def walk(content: ContentStore, digest: str, depth: int = 0) -> Iterator[Node]:
-    """The root and every index and manifest below it that is here, depth first."""
-    if depth > _DEPTH or not content.has(digest):
+def walk(
+    content: ContentStore, digest: str, seen: set[str] | None = None, depth: int = 0
+) -> Iterator[Node]:
+    """The root and every index and manifest below it that is here, depth first, each once."""
+    seen = set() if seen is None else seen
+    if depth > _DEPTH or digest in seen or not content.has(digest):
         return
+    seen.add(digest)
     node = decode(content.read(digest), digest)
     yield node
     if node.index is not None:
         for child in node.index.manifests:
-            yield from walk(content, child.digest, depth + 1)
+            yield from walk(content, child.digest, seen, depth + 1)
 
 
 def blobs_of(content: ContentStore, digest: str) -> set[str]:

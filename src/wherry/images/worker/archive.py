@@ -5,17 +5,19 @@ Reading is generous: an archive that is both is read by its index, and takes the
 
 from __future__ import annotations
 
-import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from wherry.errors import Invalid
+from wherry.images.worker.documents import document, listed, mapping, objects, of_piece
 from wherry.images.worker.legacy import legacy_images
 from wherry.images.worker.split import Piece, Pieces
 
 _HEX = re.compile(r"[0-9a-f]{64}")
-_INDEX_TYPES = ("image.index.v1+json", "manifest.list.v2+json")
+_DEPTH = 4
+"""Of indexes that name indexes."""
 NAME_ANNOTATIONS = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
 
 
@@ -42,13 +44,6 @@ class Contents:
     roots: list[LoadedRoot] = field(default_factory=list)
     blobs: dict[str, Piece] = field(default_factory=dict)
     """By digest: every content-addressed file of an OCI layout."""
-
-
-def document(data: bytes, name: str) -> Any:
-    try:
-        return json.loads(data)
-    except ValueError as error:
-        raise Invalid(f"{name}: invalid JSON: {error}") from error
 
 
 def contents(pieces: Pieces) -> Contents:
@@ -86,8 +81,8 @@ def _oci(found: Contents, pieces: Pieces, index: Any) -> None:
         digest = descriptor.get("digest") if isinstance(descriptor, dict) else None
         if not isinstance(digest, str) or digest not in found.blobs:
             raise Invalid(f"index.json names {digest}, which is not in the archive")
-        annotations = descriptor.get("annotations") or {}
-        names = [annotations[key] for key in NAME_ANNOTATIONS if annotations.get(key)]
+        annotations = mapping(descriptor.get("annotations"), "index.json: annotations")
+        names = [str(annotations[key]) for key in NAME_ANNOTATIONS if annotations.get(key)]
         if len(names) > 1 or (names and not re.search(r"[:/]", names[0])):
             # The second is a mere tag when the first is there, or when it is alone without a name.
             names = names[:1] if re.search(r"[:/]", names[0]) else []
@@ -107,40 +102,46 @@ def _docker(pieces: Pieces, manifest: Any) -> list[LoadedImage]:
         if config is None:
             raise Invalid(f"manifest.json names {each.get('Config')!r}, not in the archive")
         layers = []
-        for name in each.get("Layers") or []:
+        for name in listed(each.get("Layers"), "manifest.json: Layers"):
             layer = pieces.find(str(name))
             if layer is None:
                 raise Invalid(f"manifest.json names layer {name!r}, not in the archive")
             layers.append(layer)
-        names = [str(name) for name in each.get("RepoTags") or []]
+        names = [str(name) for name in listed(each.get("RepoTags"), "manifest.json: RepoTags")]
         images.append(LoadedImage(config, layers, names))
     return images
 
 
 def _merge(found: Contents, images: list[LoadedImage]) -> None:
     """Give the names of docker-archive entries to the OCI roots that hold the same image."""
+    below = [_configs_below(root.digest, found.blobs) for root in found.roots if images]
     for image in images:
-        for root in found.roots:
-            if image.config.digest in configs_below(root.digest, found.blobs):
+        for root, configs in zip(found.roots, below, strict=True):
+            if image.config.digest in configs:
                 root.names += [name for name in image.names if name not in root.names]
                 break
         else:
             found.images.append(image)
 
 
-def configs_below(digest: str, blobs: dict[str, Piece], depth: int = 0) -> list[str]:
-    """Digests of the configurations that a manifest or index leads to inside the archive."""
+def manifests_below(
+    digest: str, blobs: dict[str, Piece], seen: set[str] | None = None, depth: int = 0
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(digest, document) of every manifest in the archive that ``digest`` leads to, each once."""
+    seen = set() if seen is None else seen
     piece = blobs.get(digest)
-    if piece is None or depth > 4 or piece.size > 16 << 20:
-        return []
-    value = document(piece.path.read_bytes(), digest)
-    if not isinstance(value, dict):
-        raise Invalid(f"{digest}: not a manifest")
-    if isinstance(value.get("manifests"), list):
-        return [
-            config
-            for each in value["manifests"]
-            for config in configs_below(str(each.get("digest")), blobs, depth + 1)
-        ]
-    config = value.get("config")
-    return [str(config.get("digest"))] if isinstance(config, dict) else []
+    if piece is None or digest in seen or depth > _DEPTH:
+        return
+    seen.add(digest)
+    value = mapping(of_piece(piece, digest), digest)
+    if not isinstance(value.get("manifests"), list):
+        yield digest, value
+        return
+    for each in objects(value["manifests"], digest):
+        yield from manifests_below(str(each.get("digest")), blobs, seen, depth + 1)
+
+
+def _configs_below(digest: str, blobs: dict[str, Piece]) -> set[str]:
+    """Digests of the configurations that a manifest or index leads to inside the archive."""
+    found = (mapping(value.get("config"), each) for each, value in manifests_below(digest, blobs))
+    return {str(config.get("digest")) for config in found}

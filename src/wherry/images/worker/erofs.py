@@ -226,6 +226,8 @@ class Tree:
         hidden = name[4:]
         if hidden in (b"", b".", b".."):
             raise Invalid(f"invalid whiteout {name.decode('utf-8', 'replace')!r}")
+        if len(hidden) > 255:
+            raise Invalid(f"cannot unpack {name.decode('utf-8', 'replace')!r}: File name too long")
         parent = self._parent(parent_path)
         assert parent.children is not None
         found = parent.children.get(hidden)

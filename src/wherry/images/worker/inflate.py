@@ -16,6 +16,7 @@ from wherry.images.worker.sink import CHUNK
 Read = Callable[[int], bytes]
 """Up to N bytes, ``b""`` at the end."""
 
+_ZSTD_STEP = 8192
 MAGICS = (
     (b"\x1f\x8b\x08", "gzip"),
     (b"BZh", "bzip2"),
@@ -73,9 +74,10 @@ def _zstd_bytes(chunks: Iterator[bytes]) -> Iterator[bytes]:
     current = reader.decompressobj()
     fresh = True
     for chunk in chunks:
-        # Small inputs bound the output of one call: zstandard has no output limit here.
-        for start in range(0, len(chunk), 65536):
-            data = chunk[start : start + 65536]
+        # Small inputs bound the output of one call, which zstandard has no limit for: four bytes
+        # may stand for 128 KiB.
+        for start in range(0, len(chunk), _ZSTD_STEP):
+            data = chunk[start : start + _ZSTD_STEP]
             while data:
                 fresh = False
                 yield current.decompress(data)

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from wherry.errors import Invalid
+from wherry.images.worker.documents import document, listed, mapping
 from wherry.images.worker.split import Piece, Pieces
+from wherry.oci import digest as digests
 
 _V1_ONLY = ("id", "parent", "Size", "parent_id", "layer_id", "throwaway", "layers")
 
@@ -22,7 +24,7 @@ def legacy_images(pieces: Pieces, repositories: Any) -> list[tuple[Piece, list[P
             names.setdefault(str(image_id), []).append(f"{repository}:{tag}")
     if not names:
         held = [name[:-5] for name in pieces.files if name.endswith("/json")]
-        parents = {_v1(pieces, image_id).get("parent") for image_id in held}
+        parents = {str(_v1(pieces, image_id).get("parent") or "") for image_id in held}
         names = {image_id: [] for image_id in held if image_id not in parents}
     return [(*_convert(pieces, image_id), tags) for image_id, tags in sorted(names.items())]
 
@@ -31,13 +33,7 @@ def _v1(pieces: Pieces, image_id: str) -> dict[str, Any]:
     data = pieces.text(f"{image_id}/json")
     if data is None:
         raise Invalid(f"repositories names {image_id!r}, which is not in the archive")
-    try:
-        value = json.loads(data)
-    except ValueError as error:
-        raise Invalid(f"{image_id}/json: invalid JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise Invalid(f"{image_id}/json: expected an object")
-    return value
+    return mapping(document(data, f"{image_id}/json"), f"{image_id}/json")
 
 
 def _convert(pieces: Pieces, image_id: str) -> tuple[Piece, list[Piece]]:
@@ -53,7 +49,7 @@ def _convert(pieces: Pieces, image_id: str) -> tuple[Piece, list[Piece]]:
             raise Invalid(f"{following}/layer.tar is not in the archive")
         chain.append(value)
         layers.append(layer)
-        following = value.get("parent") or None
+        following = str(value["parent"]) if value.get("parent") else None
     chain.reverse()
     layers.reverse()
     config = {key: value for key, value in chain[-1].items() if key not in _V1_ONLY}
@@ -62,12 +58,12 @@ def _convert(pieces: Pieces, image_id: str) -> tuple[Piece, list[Piece]]:
     config["rootfs"] = {"type": "layers", "diff_ids": [layer.digest for layer in layers]}
     config["history"] = [_history(value) for value in chain]
     data = json.dumps(config, separators=(",", ":"), sort_keys=True).encode()
-    path = layers[-1].path.with_suffix(".config")
-    return _written(path, data), layers
+    return _written(layers[-1].path.parent, data), layers
 
 
 def _history(value: dict[str, Any]) -> dict[str, Any]:
-    command = (value.get("container_config") or {}).get("Cmd") or []
+    settings = mapping(value.get("container_config"), "container_config")
+    command = listed(settings.get("Cmd"), "container_config: Cmd")
     entry = {
         "created": value.get("created"),
         "created_by": " ".join(map(str, command)),
@@ -77,8 +73,9 @@ def _history(value: dict[str, Any]) -> dict[str, Any]:
     return {key: text for key, text in entry.items() if text}
 
 
-def _written(path: Path, data: bytes) -> Piece:
-    import hashlib
-
+def _written(folder: Path, data: bytes) -> Piece:
+    """Named by its content: images may have their topmost layer in common."""
+    digest = digests.of_bytes(data)
+    path = folder / f"{digests.hex_of(digest)}.config"
     path.write_bytes(data)
-    return Piece(path, "sha256:" + hashlib.sha256(data).hexdigest(), len(data))
+    return Piece(path, digest, len(data))

@@ -10,7 +10,8 @@ from typing import Any
 
 from wherry.errors import Invalid
 from wherry.images.worker import archive, layer
-from wherry.images.worker.archive import Contents, document
+from wherry.images.worker.archive import Contents, manifests_below
+from wherry.images.worker.documents import mapping, objects, of_piece
 from wherry.images.worker.inflate import compression
 from wherry.images.worker.layer import Made
 from wherry.images.worker.split import Piece, split
@@ -42,7 +43,7 @@ class Loader:
         blobs: dict[str, Piece] = {}
         images = []
         for image in contents.images:
-            config = document(image.config.path.read_bytes(), "image configuration")
+            config = of_piece(image.config, "image configuration")
             self._usable(config, image.layers)
             for piece in (image.config, *image.layers):
                 blobs[piece.digest] = piece
@@ -128,26 +129,19 @@ def diff_ids(config: Any) -> list[str]:
     return found
 
 
-def _manifests(
-    digest: str, blobs: dict[str, Piece], depth: int = 0
-) -> Iterator[tuple[str, Any, list[Piece]]]:
+def _manifests(digest: str, blobs: dict[str, Piece]) -> Iterator[tuple[str, Any, list[Piece]]]:
     """(manifest digest, its configuration, its layers) of every complete image below ``digest``."""
-    piece = blobs.get(digest)
-    if piece is None or depth > 4:
-        return
-    value = document(piece.path.read_bytes(), digest)
-    if isinstance(value.get("manifests"), list):
-        for each in value["manifests"]:
-            yield from _manifests(str(each.get("digest")), blobs, depth + 1)
-        return
-    config = blobs.get(str((value.get("config") or {}).get("digest")))
-    layers = [blobs.get(str(each.get("digest"))) for each in value.get("layers") or []]
-    complete = [each for each in layers if each is not None]
-    if config is None or len(complete) != len(layers) or config.size > 16 << 20:
-        return
-    settings = document(config.path.read_bytes(), config.digest)
-    if isinstance(settings, dict) and isinstance(settings.get("rootfs"), dict):
-        yield digest, settings, complete
+    for found, value in manifests_below(digest, blobs):
+        config = blobs.get(str(mapping(value.get("config"), found).get("digest")))
+        layers = [
+            blobs.get(str(each.get("digest"))) for each in objects(value.get("layers"), found)
+        ]
+        complete = [each for each in layers if each is not None]
+        if config is None or len(complete) != len(layers):
+            continue
+        settings = of_piece(config, config.digest)
+        if isinstance(settings, dict) and isinstance(settings.get("rootfs"), dict):
+            yield found, settings, complete
 
 
 def _distance(config: Any, platform: tuple[str, str, str]) -> int:
