@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from wherry.images.worker import erofs
+from wherry.images.worker import erofs, layertree
 from wherry.linux import syscalls
 from wherry.trees import tarfmt
 
@@ -30,7 +30,7 @@ def mounted(folder: Path, archive: bytes) -> Iterator[Path]:
     tar, image, target = folder / "layer.tar", folder / "layer.erofs", folder / "mnt"
     tar.write_bytes(archive)
     target.mkdir(exist_ok=True)
-    tree = erofs.build(tarfmt.entries(tarfmt.MappedSource(archive)))
+    tree = layertree.build(tarfmt.entries(tarfmt.MappedSource(archive)))
     with image.open("wb") as out:
         erofs.write(tree, out, len(archive))
     _CALLS.mount(str(image), str(target), "erofs", syscalls.MS_RDONLY, f"device={tar}")
@@ -140,8 +140,8 @@ def test_a_path_through_a_link_is_left_to_the_unpacker() -> None:
     archive = archive_of(
         (member("link", tarfile.SYMTYPE, linkname="/etc"), b""), (member("link/passwd"), b"x")
     )
-    with pytest.raises(erofs.NotIndexable, match="symbolic link"):
-        erofs.build(tarfmt.entries(tarfmt.MappedSource(archive)))
+    with pytest.raises(layertree.NotIndexable, match="symbolic link"):
+        layertree.build(tarfmt.entries(tarfmt.MappedSource(archive)))
 
 
 _NAMES = st.text("abcdefgh.-_", min_size=1, max_size=40).filter(lambda s: s not in (".", ".."))
@@ -176,7 +176,7 @@ def test_the_same_members_give_the_same_bytes() -> None:
     images = []
     for _ in range(2):
         out = io.BytesIO()
-        tree = erofs.build(tarfmt.entries(tarfmt.MappedSource(archive)))
+        tree = layertree.build(tarfmt.entries(tarfmt.MappedSource(archive)))
         erofs.write(tree, out, len(archive))
         images.append(out.getvalue())
     assert images[0] == images[1]

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from wherry.errors import Invalid
-from wherry.images.worker import erofs
+from wherry.images.worker import layertree
 from wherry.images.worker.archive import contents
 from wherry.images.worker.load import Loader
 from wherry.images.worker.split import Piece, Pieces
@@ -182,4 +182,4 @@ def test_a_digest_ends_with_its_last_digit() -> None:
 def test_a_whiteout_of_a_name_that_no_file_can_have() -> None:
     member = tarwrite.member(b".wh." + b"n" * 300, tarfmt.REGULAR, tarwrite.Attributes())
     with pytest.raises(Invalid, match="too long"):
-        erofs.build(tarfmt.entries(tarfmt.MappedSource(member + tarwrite.END)))
+        layertree.build(tarfmt.entries(tarfmt.MappedSource(member + tarwrite.END)))

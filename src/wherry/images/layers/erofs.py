@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from wherry.errors import Internal
-from wherry.images.worker import erofs
+from wherry.images.worker import erofs, layertree
 from wherry.linux.mounts import make_private_directory, remove_private_directory
 from wherry.linux.syscalls import MNT_DETACH, MS_RDONLY, LinuxSyscalls, Syscalls
 from wherry.store.paths import Paths
@@ -44,7 +44,7 @@ class ErofsBackend:
         target = folder / "mnt"
         try:
             target.mkdir(parents=True)
-            tree = erofs.Tree()
+            tree = layertree.Tree()
             image = io.BytesIO()
             erofs.write(tree, image, 0)
             (folder / INDEX).write_bytes(image.getvalue())

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wherry.errors import Invalid
-from wherry.images.worker import erofs
+from wherry.images.worker import erofs, layertree
 from wherry.images.worker.confine import confined
 from wherry.images.worker.inflate import Ahead, compression, inflated
 from wherry.images.worker.sink import CHUNK, Sink, check_space
@@ -84,7 +84,7 @@ def make(tar: Path, diff_id: str, out: Path, backend: str, *, marked: bool = Fal
         if backend == INDEXED:
             try:
                 return _make_index(tar, diff_id, out, marked)
-            except erofs.NotIndexable:
+            except layertree.NotIndexable:
                 shutil.rmtree(out, ignore_errors=True)
         return _make_folder(tar, diff_id, out, marked)
     except Invalid as error:
@@ -96,7 +96,7 @@ def _make_index(tar: Path, diff_id: str, out: Path, marked: bool) -> Made:
     out.mkdir()
     with mapped(tar) as view:
         check_tar(view)
-        tree = erofs.build(_whole(view, marked))
+        tree = layertree.build(_whole(view, marked))
         with (out / "index.erofs").open("wb") as index:
             erofs.write(tree, index, len(view))
     tar.rename(out / "layer.tar")
