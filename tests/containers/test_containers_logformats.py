@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wherry.containers.joiner import Pieces
 from wherry.containers.shipping import formats
 from wherry.containers.shipping.options import Address, Fluentd, Gelf, Syslog
 from wherry.containers.shipping.origin import Origin, tag_of
@@ -120,7 +121,9 @@ def test_a_gelf_message_above_128_chunks_is_not_sent() -> None:
 
 def test_fluentd() -> None:
     target = Fluentd(Address("tcp", "h", 1), ack=False, precise=False)
-    tag, events, option = msgspec.msgpack.decode(formats.fluentd([OUT, ERR], ORIGIN, target))
+    tag, events, option = msgspec.msgpack.decode(
+        formats.fluentd([OUT, ERR], ORIGIN, target, Pieces())
+    )
     assert (tag, option) == ("0123456789ab", {"size": 2})
     assert events[0] == [
         1770091506,
@@ -142,7 +145,7 @@ def test_fluentd_with_nanoseconds_and_an_answer() -> None:
         return code, bytes(data)
 
     decoder = msgspec.msgpack.Decoder(ext_hook=extension)
-    _, events, option = decoder.decode(formats.fluentd([OUT], ORIGIN, target, "abc"))
+    _, events, option = decoder.decode(formats.fluentd([OUT], ORIGIN, target, Pieces(), "abc"))
     assert option == {"size": 1, "chunk": "abc"}
     moment = (1770091506).to_bytes(4, "big") + (123456789).to_bytes(4, "big")
     assert events[0][0] == (0, moment)
@@ -170,6 +173,28 @@ def test_journald() -> None:
     assert two.endswith(b"MESSAGE\n\x03\0\0\0\0\0\0\0a\nb\n")
     assert formats.journal_name("com.example/team-1") == "COM_EXAMPLE_TEAM_1"
     assert formats.journal_name("_x") == "X"
+
+
+def test_pieces_of_a_long_line_are_marked() -> None:
+    long = Entry(1, b"x" * (16 << 10), OUT.stamp)
+    pieces = Pieces()
+    first, whole, second, last, after = (
+        formats.journald(each, ORIGIN, pieces.of(each)) for each in (long, ERR, long, OUT, OUT)
+    )
+    assert b"\nCONTAINER_PARTIAL_MESSAGE=true\n" in first
+    assert b"\nCONTAINER_PARTIAL_ORDINAL=1\nCONTAINER_PARTIAL_LAST=false\n" in first
+    assert b"\nCONTAINER_PARTIAL_ORDINAL=2\nCONTAINER_PARTIAL_LAST=false\n" in second
+    assert b"\nCONTAINER_PARTIAL_ORDINAL=3\nCONTAINER_PARTIAL_LAST=true\n" in last
+    assert b"PARTIAL_MESSAGE" not in last
+    assert b"PARTIAL" not in whole + after
+    ids = [each.split(b"PARTIAL_ID=")[1].split(b"\n")[0] for each in (first, second, last)]
+    assert len(set(ids)) == 1
+    target = Fluentd(Address("tcp", "h", 1), ack=False, precise=False)
+    _, events, _ = msgspec.msgpack.decode(
+        formats.fluentd([long, OUT, OUT], ORIGIN, target, Pieces())
+    )
+    assert [each[1].get("partial_last") for each in events] == ["false", "true", None]
+    assert events[0][1]["partial_id"] == events[1][1]["partial_id"]
 
 
 def test_tags() -> None:

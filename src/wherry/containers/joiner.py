@@ -1,6 +1,9 @@
-"""Pieces of log lines, put together again. Pure."""
+"""Pieces of log lines, put together again; and what is too long for one, told apart. Pure."""
 
 from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
 
 from wherry.runtime.logline import Entry
 
@@ -34,3 +37,33 @@ class Joiner:
     def rest(self) -> list[Entry]:
         """Lines without an end, when nothing more comes."""
         return list(self._open.values())
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of a line that is longer than one message."""
+
+    line: str
+    """The same for all pieces of the line."""
+    ordinal: int
+    """From 1."""
+    last: bool
+
+
+class Pieces:
+    """Says which of the lines that a ``Joiner`` gave belong together."""
+
+    def __init__(self) -> None:
+        self._open: dict[int, Piece] = {}
+
+    def of(self, entry: Entry) -> Piece | None:
+        """None for a whole line. To be asked for each line, in order."""
+        last = entry.data.endswith(b"\n") or len(entry.data) < _LONGEST
+        before = self._open.pop(entry.stream, None)
+        if before is None and last:
+            return None
+        line = secrets.token_hex(32) if before is None else before.line
+        piece = Piece(line, 1 if before is None else before.ordinal + 1, last)
+        if not last:
+            self._open[entry.stream] = piece
+        return piece

@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from wherry.containers.joiner import Piece, Pieces
 from wherry.containers.shipping.options import Fluentd, Gelf, Syslog
 from wherry.containers.shipping.origin import Origin
 from wherry.runtime.logline import Entry, time_of
@@ -36,6 +37,10 @@ def _severity(entry: Entry) -> int:
 
 def _text(entry: Entry) -> bytes:
     return entry.data.removesuffix(b"\n")
+
+
+def _truth(value: bool) -> str:
+    return "true" if value else "false"
 
 
 def _moment(entry: Entry) -> datetime:
@@ -121,7 +126,9 @@ def gelf_packets(message: bytes, target: Gelf) -> list[bytes]:
 # --- fluentd
 
 
-def fluentd(entries: Iterable[Entry], origin: Origin, target: Fluentd, chunk: str = "") -> bytes:
+def fluentd(
+    entries: Iterable[Entry], origin: Origin, target: Fluentd, pieces: Pieces, chunk: str = ""
+) -> bytes:
     """A batch in the forward mode; ``chunk`` asks for an answer."""
     events: list[tuple[Any, dict[str, str]]] = []
     for entry in entries:
@@ -137,6 +144,13 @@ def fluentd(entries: Iterable[Entry], origin: Origin, target: Fluentd, chunk: st
             "log": _text(entry).decode("utf-8", "replace"),
         }
         record.update(origin.extra)
+        if (piece := pieces.of(entry)) is not None:
+            record |= {
+                "partial_message": "true",
+                "partial_id": piece.line,
+                "partial_ordinal": str(piece.ordinal),
+                "partial_last": _truth(piece.last),
+            }
         events.append((time, record))
     option: dict[str, Any] = {"size": len(events)}
     if chunk:
@@ -156,7 +170,7 @@ def fluentd_answer(data: bytes) -> str | None:
 # --- journald
 
 
-def journald(entry: Entry, origin: Origin) -> bytes:
+def journald(entry: Entry, origin: Origin, piece: Piece | None = None) -> bytes:
     """One datagram of the native protocol. Empty lines are not sent."""
     text = _text(entry)
     if not text:
@@ -171,9 +185,19 @@ def journald(entry: Entry, origin: Origin) -> bytes:
         ("SYSLOG_IDENTIFIER", origin.tag.encode()),
         ("SYSLOG_TIMESTAMP", entry.timestamp.encode()),
         *((journal_name(key), value.encode()) for key, value in origin.extra.items()),
+        *(() if piece is None else _partial(piece)),
         ("MESSAGE", text),
     ]
     return b"".join(_field(name, value) for name, value in fields if name)
+
+
+def _partial(piece: Piece) -> list[tuple[str, bytes]]:
+    fields = [
+        ("CONTAINER_PARTIAL_ID", piece.line.encode()),
+        ("CONTAINER_PARTIAL_ORDINAL", str(piece.ordinal).encode()),
+        ("CONTAINER_PARTIAL_LAST", _truth(piece.last).encode()),
+    ]
+    return fields if piece.last else [("CONTAINER_PARTIAL_MESSAGE", b"true"), *fields]
 
 
 def journal_name(key: str) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
+from wherry.containers.joiner import Pieces
 from wherry.containers.shipping import formats
 from wherry.containers.shipping.options import JOURNAL, Address, Fluentd, Gelf, Syslog, Target
 from wherry.containers.shipping.origin import Origin
@@ -50,7 +51,10 @@ async def open_sender(target: Target, origin: Origin, *, journal: str = JOURNAL)
         reader, writer = await _stream(target.address)
         return FluentdSender(reader, writer, origin, target)
     connected = _local(socket.SOCK_DGRAM, journal)
-    return DatagramSender(connected, lambda entry: [formats.journald(entry, origin)])
+    pieces = Pieces()
+    return DatagramSender(
+        connected, lambda entry: [formats.journald(entry, origin, pieces.of(entry))]
+    )
 
 
 async def _syslog(target: Syslog, origin: Origin) -> Sender:
@@ -253,7 +257,10 @@ class FluentdSender(StreamSender):
         origin: Origin,
         target: Fluentd,
     ) -> None:
-        super().__init__(reader, writer, lambda lines: formats.fluentd(lines, origin, target))
+        pieces = self._pieces = Pieces()
+        super().__init__(
+            reader, writer, lambda lines: formats.fluentd(lines, origin, target, pieces)
+        )
         self._origin = origin
         self._target = target
 
@@ -262,7 +269,7 @@ class FluentdSender(StreamSender):
             await super().send(entries)
             return
         chunk = secrets.token_urlsafe(12)
-        await self._write(formats.fluentd(entries, self._origin, self._target, chunk))
+        await self._write(formats.fluentd(entries, self._origin, self._target, self._pieces, chunk))
         answer, confirmed = b"", None
         while confirmed is None:
             more = await asyncio.wait_for(self._reader.read(4096), _ACK)
