@@ -23,7 +23,7 @@ import pytest
 from tests.support.engine import Engine
 
 ROOT = Path(__file__).resolve().parents[2]
-SECONDS = 60.0
+SECONDS = 300.0
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,8 @@ from tests.support.images import BASE, busybox_root, docker_archive
 
 from wherry.networks.ruleset import table_name
 
-START_SECONDS = 60.0
-STOP_SECONDS = 30.0
+START_SECONDS = 300.0
+STOP_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class Engine:
                 client.upload("POST", "/images/load?quiet=1", [tar], len(tar))
 
     def answers(self) -> bool:
-        with suppress(OSError, EngineError), Client(self.socket, timeout=5) as client:
+        with suppress(OSError, EngineError), Client(self.socket, timeout=300) as client:
             return client.request("GET", "/_ping")[0] == 200
         return False
 
@@ -164,7 +164,7 @@ class Engine:
                 eventually(partial(_removed, folder), seconds=30)
         shutil.rmtree(self.root / "run")
 
-    def client(self, timeout: float = 60.0, api: str = API) -> Client:
+    def client(self, timeout: float = 300.0, api: str = API) -> Client:
         return Client(self.socket, timeout=timeout, api=api)
 
     def request(
@@ -306,7 +306,7 @@ class Engine:
 
 
 def eventually(
-    check: Callable[[], object], *, seconds: float = 60.0, what: str = "the condition"
+    check: Callable[[], object], *, seconds: float = 300.0, what: str = "the condition"
 ) -> Any:
     """Ask again and again until the answer is true; returns it. ``TimeoutError`` after that."""
     deadline = time.monotonic() + seconds
