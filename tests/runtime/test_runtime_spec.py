@@ -15,7 +15,7 @@ from wherry.errors import Invalid, NotImplementedYet
 from wherry.linux.capabilities import NAMES
 from wherry.linux.devices import DeviceNode
 from wherry.linux.host import HostFacts
-from wherry.runtime import caps, mounts, resources, spec
+from wherry.runtime import caps, limits, mounts, resources, spec
 from wherry.runtime.users import ResolvedUser
 from wherry.wire.container import (
     Config,
@@ -416,6 +416,23 @@ def test_default_limits_are_lowered_and_asked_ones_refused() -> None:
     asked = [Ulimit(name="nofile", soft=1, hard=1001)]
     with pytest.raises(Invalid, match="above the host's limit of 1000"):
         spec.check(Config(cmd=["x"]), HostConfig(ulimits=asked), weak)
+
+
+def test_what_the_daemon_has_of_its_unit_is_not_handed_on() -> None:
+    """Open files as before it raised its own limit; no protection from the kernel's hand."""
+    facts = replace(FACTS, rlimits={"nofile": (1024, -1)}, oom_score_adj=-500)
+    request = spec.SpecRequest("id", Config(cmd=["x"]), HostConfig(), Path("/r"), "/c", facts)
+    exec_request = spec.ExecSpecRequest(["ls"], ResolvedUser(), facts)
+    for process in (
+        spec.build(request).document["process"],
+        spec.exec_process(Config(), HostConfig(), exec_request),
+    ):
+        assert process["rlimits"] == [
+            {"type": "RLIMIT_NOFILE", "hard": limits.UNLIMITED, "soft": 1024}
+        ]
+        assert process["oomScoreAdj"] == 0
+    asked = replace(request, host_config=HostConfig(oom_score_adj=-100))
+    assert spec.build(asked).document["process"]["oomScoreAdj"] == -100
 
 
 SOME = st.lists(st.sampled_from([*NAMES, *(name[4:].lower() for name in NAMES), "ALL", "all"]))

@@ -113,6 +113,13 @@ def find_init() -> str:
     return ""
 
 
+def raise_open_files() -> None:
+    """Our own soft limit of open files as far as it goes: each container and each client needs
+    some. Containers are given the one that ``gather`` found before."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def gather(layout: CgroupLayout | None = None) -> HostFacts:
     """Read everything. Takes about a millisecond; what cannot be read is left at "no"."""
     layout = layout or host_layout()

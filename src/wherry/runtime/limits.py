@@ -23,6 +23,7 @@ _IPC_SYSCTLS = frozenset(
     }
 )  # fmt: skip
 _UTS_SYSCTLS = frozenset({"kernel.domainname"})
+_OPEN_FILES = "nofile"
 UNLIMITED = (1 << 64) - 1
 
 
@@ -60,6 +61,12 @@ def check_oom_score(adjustment: int | None, facts: HostFacts) -> None:
         )
 
 
+def oom_score(asked: int | None, facts: HostFacts) -> int | None:
+    """The one to write; None: what a process inherits is right. A daemon that the kernel spares
+    (the unit file says so) does not hand that on."""
+    return 0 if asked is None and facts.oom_score_adj < 0 else asked
+
+
 def rlimits(
     asked: Sequence[Ulimit] | None, defaults: Sequence[Ulimit], facts: HostFacts
 ) -> tuple[list[dict[str, Any]], list[str]]:
@@ -67,6 +74,10 @@ def rlimits(
     check_ulimits(asked, facts)
     warnings = []
     chosen: dict[str, tuple[int, int]] = {}
+    if _OPEN_FILES in facts.rlimits:
+        # The daemon has raised its own since.
+        soft, hard = facts.rlimits[_OPEN_FILES]
+        chosen[_OPEN_FILES] = _number(soft), _number(hard)
     for each in defaults:
         soft, hard = _number(each.soft), _number(each.hard)
         ours = facts.rlimits.get(each.name)

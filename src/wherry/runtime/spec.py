@@ -229,8 +229,8 @@ def build(request: SpecRequest) -> Spec:
     process = _process(request, held, options, init)
     if rlimits:
         process["rlimits"] = rlimits
-    if host.oom_score_adj is not None:
-        process["oomScoreAdj"] = host.oom_score_adj
+    if (score := limits.oom_score(host.oom_score_adj, facts)) is not None:
+        process["oomScoreAdj"] = score
     document: dict[str, Any] = {
         "ociVersion": OCI_VERSION,
         "process": process,
@@ -443,8 +443,8 @@ def exec_process(config: Config, host: HostConfig, request: ExecSpecRequest) -> 
     rlimits, _ = limits.rlimits(host.ulimits, request.default_ulimits, request.facts)
     if rlimits:
         process["rlimits"] = rlimits
-    if host.oom_score_adj is not None:
-        process["oomScoreAdj"] = host.oom_score_adj
+    if (score := limits.oom_score(host.oom_score_adj, request.facts)) is not None:
+        process["oomScoreAdj"] = score
     if request.facts.apparmor and options.apparmor not in ("", "unconfined"):
         process["apparmorProfile"] = options.apparmor
     return process
