@@ -38,6 +38,15 @@ _TEXT_NUMBERS = (
 _NUMBERS = frozenset(_TEXT_NUMBERS.split())
 
 
+def _apparmor(host: HostConfig) -> str:
+    """The profile that was asked for; there is none of our own."""
+    for option in reversed(host.security_opt or ()):
+        key, _, value = option.partition("=" if "=" in option else ":")
+        if key == "apparmor":
+            return value
+    return ""
+
+
 def render_host_config(host: HostConfig) -> dict[str, Any]:
     """``HostConfig`` with Docker's empty values."""
     result: dict[str, Any] = {}
@@ -236,7 +245,7 @@ def render(
         "Platform": record.image.os,
         "MountLabel": "",
         "ProcessLabel": "",
-        "AppArmorProfile": "",
+        "AppArmorProfile": _apparmor(host),
         "ExecIDs": sorted(execs) or None,
         "HostConfig": {**render_host_config(host), "Links": links},
         "GraphDriver": {
