@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -238,6 +238,8 @@ class FakeContainers:
         return []
 
     async def reconcile(self) -> None: ...
+
+    async def end_all(self, extend: Callable[[float], None]) -> None: ...
 
     async def shutdown(self) -> None: ...
 

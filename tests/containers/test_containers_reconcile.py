@@ -47,6 +47,37 @@ async def test_an_exit_while_away_keeps_its_code_and_time(world: World) -> None:
     assert world.events.attributes("die")["exitCode"] == "42"
 
 
+async def test_an_end_with_the_machine_is_no_users_wish(world: World) -> None:
+    """Each ends in its own way; what had been stopped stays so, and policies start the rest."""
+
+    def policy(name: str) -> HostConfig:
+        return HostConfig(restart_policy=RestartPolicy(name=name))
+
+    once = await world.run("sleep", host=policy("no"))
+    ever = await world.run("stubborn", stop_timeout=0, host=policy("always"))
+    going = await world.run("sleep", stop_signal="SIGKILL", host=policy("unless-stopped"))
+    paused = await world.run("sleep", host=policy("unless-stopped"))
+    await world.engine.pause(paused)
+    stopped = await world.run("sleep", host=policy("unless-stopped"))
+    await world.engine.stop(stopped)
+    passing = await world.run("sleep", host=HostConfig(auto_remove=True))
+    told: list[float] = []
+    stubborn = world.runtime.boxes[ever]
+    await world.engine.end_all(told.append)
+    assert told == [20.0]
+    everyone = (once, ever, going, paused, stopped)
+    states = [world.state(each) for each in everyone]
+    assert [state["Status"] for state in states] == ["exited"] * 5
+    assert [state["ExitCode"] for state in states] == [143, 137, 137, 143, 143]
+    assert stubborn.signals == [15, 9]
+    await world.again()
+    for each in (ever, going, paused):
+        await world.until(lambda each=each: world.state(each)["Running"])  # type: ignore[misc]
+    assert [world.state(each)["Running"] for each in (once, stopped)] == [False, False]
+    with pytest.raises(NotFound):
+        world.engine.inspect(passing)
+
+
 async def test_a_vanished_container_is_255(world: World) -> None:
     container = await world.run("sleep")
     await world.engine.shutdown()

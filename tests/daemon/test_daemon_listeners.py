@@ -15,6 +15,7 @@ from tests.support.certificates import certificates
 
 from wherry.api.routing import Router
 from wherry.api.server import ApiServer
+from wherry.daemon import systemd
 from wherry.daemon.config import Config, combine
 from wherry.daemon.listeners import Listener, open_all
 from wherry.errors import Conflict, Invalid
@@ -109,6 +110,24 @@ def test_refused(host: str, settings: dict[str, object], named: str) -> None:
         open_all(config(host, **settings))
     assert named in failure.value.message
     assert not Path("/tmp/g.sock").exists()
+
+
+def test_passed_sockets_stand_for_the_same_host(
+    tmp_path: Path, opened: list[Listener], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a flag nor the file need speak of what systemd opened."""
+    path = tmp_path / "passed"
+    sock = socket.socket(socket.AF_UNIX)
+    sock.bind(str(path))
+    descriptor = sock.detach()
+    monkeypatch.setattr(systemd, "passed", lambda: [descriptor])
+    asked = config(f"unix://{path}", f"unix://{tmp_path}/other", group=str(os.getgid()))
+    opened += open_all(asked)
+    assert [each.host for each in opened] == [f"unix://{path}", f"unix://{tmp_path}/other"]
+    assert opened[0].sock.getsockname() == str(path)
+    opened[0].close()
+    # Its file is systemd's.
+    assert path.exists()
 
 
 def test_plain_loopback_on_request(opened: list[Listener]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import socket
 import stat
@@ -111,12 +112,72 @@ def test_readiness_is_told(stopped: Engine, monkeypatch: pytest.MonkeyPatch) -> 
     path = str(stopped.root / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.bind(path)
-        sock.settimeout(20)
+        sock.settimeout(300)
         monkeypatch.setenv("NOTIFY_SOCKET", path)
         stopped.start()
         assert sock.recv(100) == b"READY=1"
         stopped.stop()
         assert sock.recv(100) == b"STOPPING=1"
+
+
+def test_containers_end_with_the_machine(stopped: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In their own way, and policies stand; the end of the daemon alone is not their end."""
+    goes = stopped.root / "goes"
+    program = stopped.root / "bin/systemctl"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\n[ -e {goes} ] && echo stopping || echo running\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=":")
+    stopped.start()
+    ready = "trap 'echo saved; exit 7' TERM; echo ready; while :; do sleep 0.1; done"
+    policy = {"Name": "unless-stopped"}
+    name = stopped.run("sh", "-c", ready, RestartPolicy=policy)
+    stopped.run("sleep", "1000", StopSignal="SIGKILL", AutoRemove=True)
+    eventually(lambda: stopped.logs(name) == b"ready\n")
+    pid = stopped.inspect(name)["State"]["Pid"]
+    assert stopped.stop() == 0
+    stopped.start()
+    assert stopped.inspect(name)["State"]["Pid"] == pid
+    goes.touch()
+    assert stopped.stop() == 0
+    assert not Path(f"/proc/{pid}").exists()
+    assert "ending; containers too" in stopped.log()
+    goes.unlink()
+    stopped.start()
+    eventually(lambda: stopped.logs(name) == b"ready\nsaved\nready\n")
+    assert len(stopped.containers()) == 1
+    assert stopped.inspect(name)["State"]["Running"]
+
+
+def test_a_passed_socket(stopped: Engine) -> None:
+    """As a socket unit does: it listens before the daemon runs, and stays when it ends."""
+    start = (
+        "import os, socket, sys\n"
+        "sock = socket.socket(socket.AF_UNIX)\n"
+        "sock.bind(sys.argv[1]); sock.listen()\n"
+        "os.dup2(sock.fileno(), 3) if sock.fileno() != 3 else os.set_inheritable(3, True)\n"
+        "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1')\n"
+        "os.execvp(sys.argv[2], sys.argv[2:])"
+    )
+    plain = stopped.command()
+    words = [plain[0], "-c", start, str(stopped.socket), *plain]
+    stopped.command = lambda: words  # type: ignore[method-assign]
+    stopped.start()
+    assert stopped.wait(stopped.run("true")) == 0
+    stopped.remove_containers()
+    assert stopped.stop() == 0
+    assert stopped.socket.exists()
+
+
+def test_containers_have_the_limits_from_before(own_engine: Engine) -> None:
+    """The daemon opens as many files as it may; that is not handed on."""
+    assert own_engine.process is not None
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert resource.prlimit(own_engine.process.pid, resource.RLIMIT_NOFILE) == (hard, hard)
+    name = own_engine.run("sleep", "1000")
+    pid = own_engine.inspect(name)["State"]["Pid"]
+    assert resource.prlimit(pid, resource.RLIMIT_NOFILE) == (soft, hard)
+    own_engine.remove_containers()
 
 
 def test_two_daemons_side_by_side(own_engine: Engine) -> None:
@@ -144,7 +205,7 @@ def test_two_daemons_side_by_side(own_engine: Engine) -> None:
 )
 def test_a_start_that_fails_says_why_in_one_line(stopped: Engine, options: list[str]) -> None:
     stopped.options += options
-    assert stopped.spawn().wait(20) == 1
+    assert stopped.spawn().wait(300) == 1
     lines = [line for line in stopped.log().splitlines() if line.startswith("wherryd: ")]
     assert len(lines) == 1
     assert "Traceback" not in stopped.log()

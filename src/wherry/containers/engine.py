@@ -506,6 +506,10 @@ class ContainerEngine:
         for live in self._book:
             self._couriers.begin(live)
 
+    async def end_all(self, extend: Callable[[float], None]) -> None:
+        self._health.close()
+        await self._stopper.rest_all(list(self._book), extend)
+
     async def shutdown(self) -> None:
         self._health.close()
         self._rotator.close()

@@ -217,6 +217,10 @@ class Containers(Protocol):
     async def reconcile(self) -> None:
         """Start-up: adopt what runs, record what ended, finish or undo what was interrupted."""
 
+    async def end_all(self, extend: Callable[[float], None]) -> None:
+        """The machine goes down: end every container as ``stop`` does, side by side; at the next
+        boot restart policies start them again. Tells ``extend`` how many seconds it may take."""
+
     async def shutdown(self) -> None:
         """The daemon ends: leave containers running, end our own sessions and tasks."""
 

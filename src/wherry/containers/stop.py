@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal as system_signal
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from wherry.containers.book import Book, Live
@@ -105,6 +106,32 @@ class Stopper:
                 ended = self._exit_of(live)
                 await self._signal(live, system_signal.SIGKILL, thaw=True)
                 await self._expect_end(live, ended)
+
+    async def rest_all(self, lives: Sequence[Live], extend: Callable[[float], None]) -> None:
+        """Stop with the machine, side by side: no user's wish, so the policies say at the next
+        boot what follows. ``extend`` is told how many seconds that may take."""
+        extend(max(map(_allowed, lives), default=0.0) + KILL_PATIENCE)
+        ends = await asyncio.gather(*(self._rest(live) for live in lives), return_exceptions=True)
+        for live, end in zip(lives, ends, strict=True):
+            if isinstance(end, Exception):
+                _log.error("container %s does not end with the machine: %s", live.id[:12], end)
+
+    async def _rest(self, live: Live) -> None:
+        live.call_off("shutdown")
+        async with live.lock:
+            live.stopping = True
+            if live.restart is not None:
+                live.restart.cancel()
+                live.restart = None
+            if not has_process(live.record.status):
+                return
+            ended = self._exit_of(live)
+            number = signals.parse(live.record.config.stop_signal or "SIGTERM")
+            await self._signal(live, number, thaw=True)
+        if await _within(ended, _allowed(live)):
+            await _given_back(live)
+        else:
+            await self._kill_and_wait(live, ended)
 
     async def force(self, live: Live) -> None:
         """Kill for a removal, the lock held by the caller."""
@@ -220,6 +247,12 @@ class Stopper:
                 "wait for the kernel (a zombie or an uninterruptible system call)"
             )
         await _given_back(live)
+
+
+def _allowed(live: Live) -> float:
+    """Seconds to end in with the machine, which does not wait for ever."""
+    timeout = live.record.config.stop_timeout
+    return float(DEFAULT_TIMEOUT if timeout is None or timeout < 0 else timeout)
 
 
 async def _given_back(live: Live) -> None:

@@ -14,13 +14,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from wherry.api.scope import Scope
+from wherry.daemon import systemd
 from wherry.daemon.config import Config
 from wherry.errors import Conflict, Invalid
 
 _GROUPS = ("docker", "wherry")
 _PATH_LIMIT = 107
 """Bytes of a unix socket's path that the kernel can hold."""
-_FIRST_PASSED = 3
+_PASSED = "fd://"
 _Address = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
 _Found = tuple[socket.AddressFamily, socket.SocketKind, int, str, _Address]
 
@@ -65,11 +66,20 @@ def check(config: Config) -> None:
 
 
 def open_all(config: Config) -> list[Listener]:
-    """Bind every host of the configuration, or none. ``Invalid`` and ``Conflict`` name the host."""
+    """Bind every host of the configuration, or none. ``Invalid`` and ``Conflict`` name the host.
+
+    Sockets that systemd passed are served beside the configured hosts, or in the place of the
+    same one, so that neither a flag nor ``hosts`` need speak of them.
+    """
     listeners: list[Listener] = []
     try:
+        if systemd.passed() and _PASSED not in config.hosts:
+            listeners += _open(_PASSED, config, config.text("group"))
+        there = {_socket_path_of(listener) for listener in listeners}
         for host in config.hosts:
-            listeners += _open(host, config, config.text("group"))
+            scheme, rest = _split(host)
+            if scheme != "unix" or str(_socket_path(rest, config)) not in there:
+                listeners += _open(host, config, config.text("group"))
         for limited in config.sockets:
             opened = _open(limited.host, config, limited.group or config.text("group"))
             listeners += [replace(each, scope=limited.scope) for each in opened]
@@ -80,8 +90,14 @@ def open_all(config: Config) -> list[Listener]:
     return listeners
 
 
+def _socket_path_of(listener: Listener) -> str:
+    """Of a unix socket with a path; else empty."""
+    name = listener.sock.getsockname()
+    return name if isinstance(name, str) else ""
+
+
 def _open(host: str, config: Config, group: str) -> list[Listener]:
-    return [replace(each, host=host) for each in _bound(host, config, group)]
+    return [replace(each, host=each.host or host) for each in _bound(host, config, group)]
 
 
 def _bound(host: str, config: Config, group: str) -> list[Listener]:
@@ -90,7 +106,7 @@ def _bound(host: str, config: Config, group: str) -> list[Listener]:
         return [_unix(_socket_path(rest, config), group)]
     if scheme == "tcp":
         return _tcp(host, rest, config)
-    return _passed(host)
+    return _passed(host, group)
 
 
 def _split(host: str) -> tuple[str, str]:
@@ -247,18 +263,21 @@ def _context(config: Config) -> ssl.SSLContext:
     return context
 
 
-def _passed(host: str) -> list[Listener]:
-    """Sockets that systemd opened for us (``fd://``)."""
-    if os.environ.get("LISTEN_PID") != str(os.getpid()):
-        raise Invalid(f"invalid host {host}: no sockets were passed to this process")
-    count = int(os.environ.get("LISTEN_FDS", "0") or "0")
-    if count < 1:
+def _passed(host: str, group: str) -> list[Listener]:
+    """Sockets that systemd opened for us (``fd://``). Their files are systemd's, their group is
+    as of our own sockets."""
+    descriptors = systemd.passed()
+    if not descriptors:
         raise Invalid(f"invalid host {host}: no sockets were passed to this process")
     listeners: list[Listener] = []
-    for descriptor in range(_FIRST_PASSED, _FIRST_PASSED + count):
+    for descriptor in descriptors:
         os.set_inheritable(descriptor, False)
         sock = socket.socket(fileno=descriptor)
         if sock.family != socket.AF_UNIX:
             raise Invalid(f"invalid host {host}: only unix sockets may be passed")
-        listeners.append(Listener(sock))
+        listener = Listener(sock)
+        path, number = _socket_path_of(listener), _group(group)
+        if path and number is not None:
+            os.chown(path, -1, number)
+        listeners.append(replace(listener, host=f"unix://{path}" if path else host))
     return listeners

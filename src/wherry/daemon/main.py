@@ -34,11 +34,11 @@ def serve(arguments: Sequence[str]) -> int:
 
     try:
         config = parse(arguments)
-        logging.basicConfig(
-            stream=sys.stderr,
-            level=config.level,
-            format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        )
+        from wherry.daemon.systemd import log_formatter
+
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(log_formatter())
+        logging.basicConfig(level=config.level, handlers=[handler])
         for note in config.notes:
             logging.getLogger("wherryd").warning("%s", note)
         from wherry.daemon.process import run

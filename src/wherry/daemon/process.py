@@ -1,7 +1,7 @@
 """The daemon as a process: directories, lock, sockets, signals, readiness, an end in bounded time.
 
 What it serves is built by ``root``; here is only the order of things. Ending (SIGTERM, SIGINT)
-leaves containers running.
+leaves containers running, unless the machine goes down.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from wherry.daemon.config import DEFAULT_CONFIG, Config, combine, read_file
 from wherry.daemon.events import EventBus
 from wherry.daemon.listeners import Listener, open_all
 from wherry.daemon.lock import RootLock
+from wherry.daemon.systemd import machine_ends, notify
 from wherry.errors import Forbidden, Invalid, WherryError
 from wherry.linux.tasks import spawn
 from wherry.store.database import Database
@@ -72,6 +73,10 @@ class Engine(Protocol):
 
     async def rest(self) -> None:
         """The daemon is idle: drop what can be made again."""
+
+    async def end_containers(self, extend: Callable[[float], None]) -> None:
+        """The machine goes down: end every container in its own way; restart policies stand.
+        ``extend`` is told how many seconds that may take."""
 
     async def stop(self) -> None:
         """Leave containers running; end our own tasks."""
@@ -161,9 +166,14 @@ async def _serve(
         tidy.cancel()
     finally:
         notify("STOPPING=1")
-        _log.info("ending; containers go on")
+        down = ended.is_set() and await machine_ends()
+        _log.info("ending; containers %s", "too, with the machine" if down else "go on")
         watchdog = loop.call_later(_CLOSE_LIMIT, _give_up)
         await server.close()
+        if down:
+            watchdog.cancel()
+            await engine.end_containers(_extend)
+            watchdog = loop.call_later(_CLOSE_LIMIT, _give_up)
         await engine.stop()
         watchdog.cancel()
 
@@ -172,6 +182,11 @@ def _guard(listener: Listener, engine: Engine) -> Guard | None:
     if listener.scope is None:
         return None
     return Guard(listener.host, listener.scope, engine.directory)
+
+
+def _extend(seconds: float) -> None:
+    """systemd would end us after its own time."""
+    notify(f"EXTEND_TIMEOUT_USEC={int((seconds + _CLOSE_LIMIT) * 1e6)}")
 
 
 def _give_up() -> None:
@@ -254,17 +269,6 @@ async def _tidy(server: ApiServer, engine: Engine) -> None:
             gc.collect()
             trim()
         seen = server.requests
-
-
-def notify(state: str) -> None:
-    """Tell systemd (``Type=notify``), if it asked."""
-    address = os.environ.get("NOTIFY_SOCKET", "")
-    if not address:
-        return
-    if address.startswith("@"):
-        address = "\0" + address[1:]
-    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-        sock.sendto(state.encode(), address)
 
 
 def write_pidfile(path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +124,9 @@ class WherryEngine:
     async def rest(self) -> None:
         await self._networks.rest()
 
+    async def end_containers(self, extend: Callable[[float], None]) -> None:
+        await self._containers.end_all(extend)
+
     async def stop(self) -> None:
         """Containers go on. Where none runs, nothing of the networks stays on the host either."""
         counts = self._containers.counts()
@@ -169,6 +172,7 @@ async def _build(
     paths = config.paths
     defaults = container_defaults(config)
     host = host_facts.gather()
+    host_facts.raise_open_files()
     if defaults.init and not host.init_path:
         raise Invalid("init needs tini, catatonit or docker-init, and none is installed")
     runtime, runtime_facts = await open_runtime(
@@ -327,6 +331,11 @@ def warnings(host: host_facts.HostFacts, config: Config) -> list[str]:
     found = host_facts.warnings(host)
     if not host.apparmor and not host.selinux:
         found.append("WARNING: Neither AppArmor nor SELinux confines containers on this host")
+    elif host.apparmor:
+        found.append(
+            "WARNING: AppArmor confines only containers that ask for a loaded profile "
+            "(--security-opt apparmor=NAME)"
+        )
     if any(each.startswith("tcp://") for each in config.hosts) and not config.flag("tlsverify"):
         found.append("WARNING: API is accessible on a TCP socket without encryption")
     return found
