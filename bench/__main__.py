@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from bench.case import Case
 from bench.cases import CASES
 from bench.engines import Engine
 from bench.http import EngineError
+from bench.janitor import janitor
 
 
 def _arguments() -> argparse.Namespace:
@@ -36,16 +38,20 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _measure(case: Case, under_test: list[Engine], rounds: int) -> dict[str, list[float]]:
-    """Figures of each engine; who goes first changes every round."""
-    figures: dict[str, list[float]] = {engine.name: [] for engine in under_test}
+def _measure(
+    case: Case, under_test: list[Engine], rounds: int
+) -> dict[str, dict[str, list[float]]]:
+    """Figures of each engine, by their names; who goes first changes every round."""
+    figures: dict[str, dict[str, list[float]]] = {}
     with ExitStack() as stack:
         measures = [(each.name, stack.enter_context(case.prepare(each))) for each in under_test]
         for number in range(case.warmup + rounds):
             for name, measure in measures if number % 2 == 0 else reversed(measures):
                 value = measure()
-                if number >= case.warmup:
-                    figures[name].append(value)
+                if number < case.warmup:
+                    continue
+                for part, each in (value if isinstance(value, Mapping) else {"": value}).items():
+                    figures.setdefault(part, {}).setdefault(name, []).append(each)
     return figures
 
 
@@ -62,7 +68,13 @@ def _engines(options: argparse.Namespace, root: Path) -> list[Engine]:
     return chosen
 
 
+_ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
 def _interrupted(number: int, frame: object) -> None:
+    # A second signal must not leave daemons, containers and mounts behind.
+    for each in _ENDINGS:
+        signal.signal(each, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
@@ -86,8 +98,9 @@ def _run(options: argparse.Namespace, cases: list[Case], under_test: list[Engine
             for engine in under_test:
                 engine.remove_containers()
             continue
-        every[case.name] = figures
-        rows.append(table.row(case, figures))
+        for part, results in figures.items():
+            every[f"{case.name} {part}".strip()] = results
+            rows.append(table.row(case, results, part))
     if options.json:
         Path(options.json).write_text(json.dumps(every, indent=1) + "\n")
     print(table.render(rows))
@@ -109,8 +122,14 @@ def main() -> int:
     if os.geteuid() != 0:
         _say("bench: run this as root")
         return 2
-    signal.signal(signal.SIGTERM, _interrupted)
+    for each in _ENDINGS:
+        signal.signal(each, _interrupted)
     root = Path(tempfile.mkdtemp(prefix="wb-", dir=options.root))
+    with janitor(root):
+        return _all(options, cases, root)
+
+
+def _all(options: argparse.Namespace, cases: list[Case], root: Path) -> int:
     under_test: list[Engine] = []
     try:
         print(table.machine_line())
@@ -123,8 +142,8 @@ def main() -> int:
         _say(f"bench: {error}")
         return 1
     finally:
-        # A second ^C must not leave daemons and mounts behind.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for each in _ENDINGS:
+            signal.signal(each, signal.SIG_IGN)
         for engine in under_test:
             engine.clean()
         shutil.rmtree(root, ignore_errors=True)

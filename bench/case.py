@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from bench.engines import Engine
 
-Measure = Callable[[], float]
-"""Does the work once and returns the figure, in the case's unit."""
+Measure = Callable[[], float | Mapping[str, float]]
+"""Does the work once and returns the figure, in the case's unit; several with their names where
+they come from the same work."""
 Prepared = AbstractContextManager[Measure]
 
 
@@ -35,7 +36,9 @@ class Case:
     """The engines run in network namespaces of their own, Docker with its bridge and firewall."""
 
 
-def simple(measure: Callable[[Engine], float]) -> Callable[[Engine], Prepared]:
+def simple(
+    measure: Callable[[Engine], float | Mapping[str, float]],
+) -> Callable[[Engine], Prepared]:
     """``prepare`` of a case that needs nothing prepared."""
 
     def prepare(engine: Engine) -> Prepared:

@@ -13,11 +13,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from bench import processes
+from bench import leftovers, processes
 from bench.http import Client, EngineError
 from bench.image import IMAGE, small_image
 
 START_SECONDS = 60.0
+REMOVE_SECONDS = 60.0
+"""For one container; then it is ended without the engine."""
 
 
 class Engine:
@@ -64,7 +66,12 @@ class Engine:
         self.root.mkdir(parents=True, exist_ok=True)
         self._log = (self.root / "log").open("ab")
         self._process = subprocess.Popen(
-            self._line(), stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log
+            self._line(),
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            # As services have it; and ^C, which is for the bench, must not end the daemon first.
+            start_new_session=True,
         )
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
@@ -121,7 +128,7 @@ class Engine:
         return processes.memory(processes.of_root(self.root))
 
     def remove_containers(self) -> None:
-        with self.client() as client:
+        with Client(self.socket, timeout=REMOVE_SECONDS) as client:
             for row in client.json("GET", "/containers/json?all=1"):
                 client.request("DELETE", f"/containers/{row['Id']}?force=1&v=1")
 
@@ -131,10 +138,7 @@ class Engine:
             with suppress(OSError, EngineError, ValueError):
                 self.remove_containers()
         self.stop()
-        processes.end_all(self.root)
-        for point in _mounts_below(self.root):
-            subprocess.run(["umount", "-l", point], check=False, capture_output=True)
-        shutil.rmtree(self.root, ignore_errors=True)
+        leftovers.wipe(self.root)
         _remove_empty_groups(self.name)
 
 
@@ -188,15 +192,6 @@ def docker_cli(dockerd: Path | None) -> Path | None:
                 return place
     found = shutil.which("docker")
     return Path(found) if found else None
-
-
-def _mounts_below(root: Path) -> list[str]:
-    points = []
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        point = line.split()[4]
-        if point == str(root) or point.startswith(f"{root}/"):
-            points.append(point)
-    return sorted(points, reverse=True)
 
 
 def _remove_empty_groups(name: str) -> None:

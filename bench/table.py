@@ -36,7 +36,7 @@ def _figure(value: float | None, unit: str) -> str:
     return f"{value:.{digits}f} {unit}"
 
 
-def row(case: Case, results: Results) -> tuple[str, ...]:
+def row(case: Case, results: Results, part: str = "") -> tuple[str, ...]:
     """Title, Docker's and Wherry's median, ratio, aim, and whether it is reached."""
     medians = {name: statistics.median(values) for name, values in results.items() if values}
     docker, wherry = medians.get("docker"), medians.get("wherry")
@@ -49,7 +49,7 @@ def row(case: Case, results: Results) -> tuple[str, ...]:
     if case.budget is not None and judged is not None:
         met = "yes" if judged <= case.budget else "NO"
     return (
-        case.title,
+        f"{case.title}: {part}" if part else case.title,
         _figure(docker, case.unit),
         _figure(wherry, case.unit),
         "-" if ratio is None else f"{ratio:.2f}",
