@@ -18,10 +18,9 @@ from wherry.linux.mounts import (
     overlay_options,
     parse_mountinfo,
 )
-from wherry.linux.namespaces import PrivateMounts
+from wherry.linux.namespaces import Hidden, PrivateMounts
 from wherry.linux.syscalls import (
     CLONE_NEWNS,
-    MNT_DETACH,
     MS_BIND,
     MS_PRIVATE,
     MS_RDONLY,
@@ -128,12 +127,14 @@ def test_escape() -> None:
 
 async def test_a_private_namespace_hides_what_it_shall() -> None:
     calls = RecordingSyscalls()
-    mounts = PrivateMounts(calls, hide=[("/sys/fs/cgroup", "/sys/fs/cgroup/unified")])
+    mounts = PrivateMounts(
+        calls, hide=[Hidden("/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/empty")]
+    )
     assert await mounts.run(lambda: 7) == 7
     assert calls.calls == [
         ("unshare", CLONE_NEWNS),
         ("mount", None, "/sys/fs/cgroup", None, MS_PRIVATE | MS_REC, None),
-        ("umount", "/sys/fs/cgroup/unified", MNT_DETACH),
+        ("mount", "/empty", "/sys/fs/cgroup/unified", None, MS_BIND, None),
     ]
 
 

@@ -192,7 +192,7 @@ async def _build(
     volume_service, volume_archive, volumes = build_volumes(
         database,
         paths,
-        PrivateMounts(calls, hide=hidden_mounts()),
+        PrivateMounts(calls, hide=hidden_mounts(paths.run)),
         events,
         peers.mount_points,
         images=_MountedImages(images),

@@ -10,35 +10,46 @@ from __future__ import annotations
 import _thread
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from wherry.linux.mounts import make_tree_private
-from wherry.linux.syscalls import CLONE_NEWNS, MNT_DETACH, Syscalls
+from wherry.linux.syscalls import CLONE_NEWNS, MS_BIND, Syscalls
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """A mount that is not to be seen."""
+
+    tree: str
+    """Made private first, so that the host sees nothing of it."""
+    mount: str
+    """Below ``tree``, or the same."""
+    cover: str
+    """An empty directory."""
 
 
 class PrivateMounts:
     """Runs functions in private mount namespaces, a bounded number at once.
 
     ``hide`` names mounts that the functions shall not see (a hybrid host's cgroup v2 mount, which
-    crun refuses); each is made private first, so that the host keeps it.
+    crun refuses). Each is covered by an empty directory: to detach it would wait for all processors
+    (an RCU grace period: milliseconds, and on a crowded host up to hundreds).
     """
 
-    def __init__(
-        self, calls: Syscalls, *, hide: Sequence[tuple[str, str]] = (), at_once: int = 16
-    ) -> None:
+    def __init__(self, calls: Syscalls, *, hide: Sequence[Hidden] = (), at_once: int = 16) -> None:
         self.calls = calls
         self.hide = tuple(hide)
-        """(tree to make private, mount below or at it to detach)."""
         self._slots = asyncio.Semaphore(at_once)
 
     def enter(self) -> None:
         """Move the calling thread into a fresh private namespace. Never call it on the loop's."""
         self.calls.unshare(CLONE_NEWNS)
-        for tree, mount in self.hide:
-            make_tree_private(self.calls, tree)
-            self.calls.umount(mount, MNT_DETACH)
+        for hidden in self.hide:
+            make_tree_private(self.calls, hidden.tree)
+            self.calls.mount(hidden.cover, hidden.mount, None, MS_BIND, None)
 
     async def run(self, work: Callable[[], T], *, abandon: Callable[[T], None] | None = None) -> T:
         """The result of ``work()``, or its exception.

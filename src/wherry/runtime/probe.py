@@ -9,7 +9,7 @@ from pathlib import Path
 
 from wherry.errors import Unavailable
 from wherry.linux.cgroups import host_layout
-from wherry.linux.namespaces import PrivateMounts
+from wherry.linux.namespaces import Hidden, PrivateMounts
 from wherry.linux.syscalls import LinuxSyscalls, Syscalls
 from wherry.runtime.commands import Commands, find
 from wherry.runtime.conmon import ConmonRuntime
@@ -18,12 +18,14 @@ from wherry.runtime.port import RuntimeFacts
 PREFERRED = ("crun", "runc")
 
 
-def hidden_mounts() -> list[tuple[str, str]]:
-    """Mounts that crun must not see: the version 2 tree of a hybrid host."""
+def hidden_mounts(run_dir: Path) -> list[Hidden]:
+    """Mounts that crun must not see: the version 2 tree of a hybrid host. Makes the cover."""
     layout = host_layout()
     if not layout.hybrid or layout.unified is None:
         return []
-    return [(str(Path(layout.unified).parent), layout.unified)]
+    cover = run_dir / "nothing"
+    cover.mkdir(mode=0o555, parents=True, exist_ok=True)
+    return [Hidden(str(Path(layout.unified).parent), layout.unified, str(cover))]
 
 
 def version_of(text: str) -> str:
@@ -47,7 +49,7 @@ async def open_runtime(
     monitor = find("conmon")
     if monitor is None:
         raise Unavailable("conmon is not installed: install the package conmon")
-    hide = hidden_mounts()
+    hide = hidden_mounts(run_dir)
     mounts = PrivateMounts(calls or LinuxSyscalls(), hide=hide)
     runtimes = {name: path for name in PREFERRED if (path := find(name))}
     runtimes.update(configured or {})
