@@ -55,7 +55,7 @@ async def send_body(
     try:
         if descriptor < 0:
             queued = _Queued(response, asyncio.get_running_loop())
-            await in_own_thread(lambda: work(queued), name="download", stop=queued.gone.set)
+            await in_own_thread(lambda: work(queued), stop=queued.gone.set)
         else:
             # With no room for a backlog, the drain ends when the head is with the kernel.
             transport.set_write_buffer_limits(0)
@@ -65,9 +65,7 @@ async def send_body(
             with socket.socket(fileno=os.dup(descriptor)) as handle:
                 widen(handle)
             straight = _Straight(descriptor, chunked=call.request.version >= (1, 1))
-            await in_own_thread(
-                lambda: work(straight), name="download", stop=lambda: hang_up(descriptor)
-            )
+            await in_own_thread(lambda: work(straight), stop=lambda: hang_up(descriptor))
     except (ConnectionError, asyncio.CancelledError):
         raise
     except Exception as error:

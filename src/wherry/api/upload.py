@@ -63,9 +63,7 @@ async def receive_body(call: Call, consume: Consume) -> web.StreamResponse:
         await response.prepare(call.request)
         await response.write_eof()
         if not body.ended:
-            await in_own_thread(
-                lambda: _linger(descriptor), name="linger", stop=lambda: hang_up(descriptor)
-            )
+            await in_own_thread(lambda: _linger(descriptor), stop=lambda: hang_up(descriptor))
         call.request.content.feed_eof()
     finally:
         os.close(descriptor)

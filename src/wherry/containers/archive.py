@@ -141,9 +141,7 @@ class Archiver:
         # A stopped container must not start while its writable layer is mounted here.
         alone = contextlib.nullcontext() if live.running else live.lock
         async with alone, self._opened(live, write=True) as opened:
-            await in_own_thread(
-                lambda: extract(opened.root, path, inlet, options), name="extract", stop=stop
-            )
+            await in_own_thread(lambda: extract(opened.root, path, inlet, options), stop=stop)
 
     def _owner(self, record: Record) -> tuple[int, int] | None:
         """The container's user, for ``copyUIDGID``; None, as in Docker, where it names none."""

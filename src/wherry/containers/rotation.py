@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from pathlib import Path
 from wherry.containers.book import Book, Live
 from wherry.containers.logoptions import LogPolicy, policy
 from wherry.errors import WherryError
-from wherry.linux.tasks import spawn
+from wherry.linux.tasks import in_own_thread, spawn
 from wherry.runtime.logfile import in_thread
 from wherry.runtime.logsegments import Segment, segments
 from wherry.runtime.port import Runtime
@@ -43,6 +44,8 @@ _TRIES, _STEP = 400, 0.005
 _RIPE = 1.0
 _BLOCK = 256 << 10
 _GZIP = 31
+_HUMBLE = 10
+"""Niceness of compression: everything else of the daemon comes first."""
 """Window bits that ask zlib for gzip's format."""
 
 
@@ -79,6 +82,7 @@ class Rotator:
         self._watches: dict[str, _Watch] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._packers: dict[str, asyncio.Task[None]] = {}
+        self._packing = asyncio.Lock()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -161,11 +165,10 @@ class Rotator:
         """Begin a new segment of a running container's log."""
         place = self._paths.container(live.id)
         async with self._lock(live):
-            reserve(place.log)
-            shift(place.log, rules.max_file)
+            await in_thread(partial(_cut, place.log, rules.max_file))
             await self._reopen(place.bundle, place.log)
             if rules.max_file == 1:
-                place.log.with_name(f"{place.log.name}.1").unlink(missing_ok=True)
+                await in_thread(partial(_drop, place.log.with_name(f"{place.log.name}.1")))
         self._pack(live, rules)
 
     async def clear(self, live: Live) -> None:
@@ -173,12 +176,11 @@ class Rotator:
         place = self._paths.container(live.id)
         async with self._lock(live):
             if live.running is not None:
-                reserve(place.log)
-                shift(place.log, 1)
+                await in_thread(partial(_cut, place.log, 1))
                 await self._reopen(place.bundle, place.log)
             for segment in segments(place.log):
                 if segment.number > 0 or live.running is None:
-                    segment.path.unlink(missing_ok=True)
+                    await in_thread(partial(_drop, segment.path))
 
     def _lock(self, live: Live) -> asyncio.Lock:
         return self._locks.setdefault(live.id, asyncio.Lock())
@@ -205,11 +207,22 @@ class Rotator:
                 segment = plain_segment(log)
                 if segment is None or not (log.exists() or live.running is None):
                     return  # the monitor may write to it still
-            packed = await in_thread(partial(compress, segment.path))
+            async with self._packing:
+                packed = await in_own_thread(partial(_humbly, segment.path))
             if packed is None:
                 return
             async with self._lock(live):
-                adopt(log, packed)
+                await in_thread(partial(adopt, log, packed))
+
+
+def _cut(log: Path, keep: int) -> None:
+    """In a thread: the disk takes its time for a large file that goes."""
+    reserve(log)
+    shift(log, keep)
+
+
+def _drop(segment: Path) -> None:
+    segment.unlink(missing_ok=True)
 
 
 def reserve(log: Path) -> None:
@@ -256,6 +269,12 @@ class Packed:
     """Device and inode of the plain one: its number may change meanwhile."""
     size: int
     """Of the plain one, as far as it was read."""
+
+
+def _humbly(segment: Path) -> Packed | None:
+    """``compress`` in a thread of its own, which need not be in a hurry."""
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _HUMBLE)
+    return compress(segment)
 
 
 def compress(segment: Path) -> Packed | None:

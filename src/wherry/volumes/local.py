@@ -221,7 +221,6 @@ class LocalDriver:
                     lambda: self.calls.mount(
                         call.source, data, call.fstype or "none", call.flags, text or None
                     ),
-                    name=f"mount of {row.name}",
                     patient=False,
                 ),
                 MOUNT_TIMEOUT,
