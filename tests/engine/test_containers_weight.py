@@ -1,11 +1,23 @@
-"""The CPU weight of containers: raised while they are set up, as asked from their first step."""
+"""CPU weights: of containers, raised while they are set up; of the daemon and of monitors."""
 
 from __future__ import annotations
 
-import pytest
-from tests.support.engine import Engine
+import os
+from pathlib import Path
 
-from wherry.linux.cgroups import MOST_SHARES, host_layout, set_shares, weight_of
+import pytest
+from bench.processes import of_root
+from tests.support.engine import Engine, eventually
+
+from wherry.linux.cgroups import (
+    ENGINE,
+    MOST_SHARES,
+    host_layout,
+    path_of,
+    place,
+    set_shares,
+    weight_of,
+)
 
 pytestmark = pytest.mark.root
 
@@ -48,3 +60,32 @@ def test_a_weight_that_was_not_taken_back_is_so_by_the_next_daemon(own_engine: E
         set_shares(f"/wherry/{each}", MOST_SHARES)
     engine.start()
     assert (weight(usual), weight(changed)) == (wanted(1024), wanted(600))
+
+
+def monitors(engine: Engine) -> list[int]:
+    return [pid for pid in of_root(engine.root) if command(pid) == "conmon"]
+
+
+def command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+@pytest.mark.skipif(path_of(os.getpid()) != "/", reason="a service manager has placed this process")
+def test_the_daemon_comes_first_and_monitors_do_not(own_engine: Engine) -> None:
+    engine = own_engine
+    assert engine.process is not None
+    assert path_of(engine.process.pid) == ENGINE
+    container = engine.run("sleep", "1000")
+    [monitor] = monitors(engine)
+    eventually(lambda: path_of(monitor) == "/")
+    assert path_of(engine.inspect(container)["State"]["Pid"]) == f"/wherry/{container}"
+    # Killed before the monitor had left: the next daemon sees to it.
+    engine.kill()
+    assert place(ENGINE, monitor)
+    engine.start()
+    eventually(lambda: path_of(monitor) == "/")
+    engine.remove_containers()
+    assert engine.stop() == 0

@@ -10,6 +10,8 @@ from wherry.linux.cgroups import (
     is_frozen,
     layout_of,
     oom_kills,
+    path_in,
+    place,
     processes,
     remove,
     weight_of,
@@ -108,3 +110,21 @@ def test_empty_cgroups_are_removed_with_those_below(tmp_path: Path) -> None:
 def test_shares_become_weights_as_runtimes_convert_them() -> None:
     assert [weight_of(each) for each in (2, 1024, 262_144)] == [1, 39, 10_000]
     assert (weight_of(0), weight_of(10**9)) == (1, 10_000)
+
+
+def test_the_place_of_a_process_where_processor_time_is_weighed() -> None:
+    first = layout_of(parse_mountinfo(V1))
+    text = "9:name=systemd:/init\n8:cpu,cpuacct:/a:b\n2:cpuset:/c\n0::/unified\n"
+    assert path_in(text, first) == "/a:b"
+    assert path_in("0::/system.slice/x.service\n", layout_of(parse_mountinfo(V2), "cpu")) == (
+        "/system.slice/x.service"
+    )
+    assert path_in("2:cpuset:/c\n", first) == ""
+
+
+def test_a_process_is_placed_in_a_cgroup_that_is_made(tmp_path: Path) -> None:
+    layout = CgroupLayout(None, {"cpu": str(tmp_path)})
+    assert place("/a", 7, shares=2048, layout=layout)
+    assert (tmp_path / "a" / "cpu.shares").read_text() == "2048"
+    assert (tmp_path / "a" / "cgroup.procs").read_text() == "7"
+    assert not place("/a", 7, layout=CgroupLayout(None, {"memory": str(tmp_path)}))

@@ -25,6 +25,7 @@ from wherry import __version__
 from wherry.api.policy import Directory, Guard
 from wherry.api.routing import Router
 from wherry.api.server import ApiServer
+from wherry.daemon import precedence
 from wherry.daemon.config import DEFAULT_CONFIG, Config, combine, read_file
 from wherry.daemon.events import EventBus
 from wherry.daemon.listeners import Listener, open_all
@@ -119,6 +120,7 @@ async def run(config: Config, build: Build) -> None:
     if os.geteuid() != 0:
         raise Forbidden("wherryd needs to run as root")
     limit_heap()
+    precedence.take()
     prepare(config.paths)
     lock = RootLock(config.paths.lock)
     listeners: list[Listener] = []
@@ -135,6 +137,7 @@ async def run(config: Config, build: Build) -> None:
         if database is not None:
             database.close()
         lock.release()
+        precedence.leave()
 
 
 async def _serve(

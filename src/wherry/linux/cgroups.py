@@ -20,6 +20,8 @@ from wherry.linux.mounts import MountEntry, read_mounts
 
 DRIVER = "cgroupfs"
 DEFAULT_PARENT = "/wherry"
+ENGINE = "/wherry-engine"
+"""Of a daemon that no service manager has given a place, where processor time is weighed."""
 _NO_CHILDREN = 2
 """Links of a directory without directories in it; the kernel's cgroup trees count them so."""
 
@@ -206,6 +208,51 @@ def has_most_shares(path: str, layout: CgroupLayout | None = None) -> bool:
     except (OSError, ValueError):
         return False
     return value == (weight_of(MOST_SHARES) if layout.version == 2 else MOST_SHARES)
+
+
+def path_of(pid: int | str, layout: CgroupLayout | None = None) -> str:
+    """A process's cgroup in the tree that weighs processor time; empty where there is none."""
+    layout = layout or host_layout()
+    try:
+        text = Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8")
+    except OSError:
+        return ""
+    return path_in(text, layout)
+
+
+def path_in(text: str, layout: CgroupLayout) -> str:
+    """The same from what ``/proc/<pid>/cgroup`` says. Pure."""
+    for line in text.splitlines():
+        _, names, path = line.split(":", 2)
+        if (layout.version == 2 and not names) or "cpu" in names.split(","):
+            return path
+    return ""
+
+
+def place(path: str, pid: int, *, shares: int = 0, layout: CgroupLayout | None = None) -> bool:
+    """Move a process to the cgroup ``path`` of the tree that weighs processor time.
+
+    A missing cgroup is made, with ``shares``. It waits for a lock of all cgroups: not for the
+    event loop. False where it could not be.
+    """
+    layout = layout or host_layout()
+    directory = layout.directory(path, "cpu")
+    if directory is None or not layout.has("cpu"):
+        return False
+    try:
+        if not directory.is_dir():
+            directory.mkdir(parents=True, exist_ok=True)
+        if shares:
+            set_shares(path, shares, layout)
+        (directory / "cgroup.procs").write_text(str(pid), encoding="ascii")
+    except OSError:
+        return False
+    return True
+
+
+def leave_engine(pid: int) -> bool:
+    """What the daemon started and what works for others now goes where the daemon came from."""
+    return path_of(pid) == ENGINE and place("/", pid)
 
 
 def _weight_file(path: str, layout: CgroupLayout) -> Path | None:

@@ -21,6 +21,7 @@ from typing import Any
 
 from wherry import __version__
 from wherry.errors import Internal, Unavailable
+from wherry.linux import cgroups
 from wherry.linux.tasks import spawn
 
 _log = logging.getLogger(__name__)
@@ -186,7 +187,7 @@ class Helper:
             f"from {self._module} import main; main()"
         )
         command = [sys.executable, "-S", "-E", "-c", boot, package, *self._packages(), "--"]
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [*command, str(self._control), str(ready), self.version, *self._arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -195,6 +196,8 @@ class Helper:
             start_new_session=True,
             cwd="/",
         )
+        cgroups.leave_engine(process.pid)
+        return process
 
     def _watch(self, sock: socket.socket) -> None:
         """Notice the process's end, whoever started it."""

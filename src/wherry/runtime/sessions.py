@@ -11,7 +11,7 @@ from wherry.linux.namespaces import PrivateMounts
 from wherry.linux.pidfd import end_process
 from wherry.linux.tasks import spawn
 from wherry.runtime import bundle as files
-from wherry.runtime import monitor
+from wherry.runtime import monitor, weight
 from wherry.runtime.attach import SocketStream, connect
 from wherry.runtime.commands import ENVIRONMENT, Child, reap, start
 from wherry.runtime.failures import classify
@@ -69,6 +69,7 @@ class Sessions:
                 raise classify(text, command, starting=False)
             running = created(launch.container_id, answer.value, child.pid)
             self._pipes[launch.exec_id] = pipe
+            weight.set_apart(running.monitor_pid, running.monitor_start)
             return running, stream
         except BaseException:
             pipe.close()
