@@ -240,9 +240,14 @@ def make_shared_directory(calls: Syscalls, directory: Path) -> None:
     directory.mkdir(mode=0o701, parents=True, exist_ok=True)
     target = str(directory.resolve())
     try:
-        mounted = _bound_onto_itself(read_mounts(), target)
+        entries = read_mounts()
+        mounted = _bound_onto_itself(entries, target)
         if mounted is None:
             calls.mount(target, target, None, MS_BIND | MS_REC, None)
+            if not any(each.target.startswith(f"{target}/") for each in entries):
+                # It would be the peer of a shared file system that holds it (systemd makes all
+                # so): what is mounted below would be mounted there too, out of sight.
+                calls.mount(None, target, None, MS_PRIVATE, None)
         if mounted is None or not mounted.shared:
             calls.mount(None, target, None, MS_SHARED, None)
     except OSError as error:
