@@ -62,6 +62,7 @@ class OciSpecs:
                 default_ulimits=self.default_ulimits,
                 init=init,
                 seccomp_profile=self.seccomp_profile,
+                keep_projects=any(each.limited for each in record.mount_points),
             )
         ).document
 

@@ -193,9 +193,17 @@ class Updater:
         )
         self._book.commit(live, intent=intent)
         sources = await self._volumes.add(live.id, points, self._root(live.record), intent.first)
+        limited = {each.destination for each in points if each.limited}
         # Shallow ones first, links followed: none may cover another.
         for mount in sorted(sources, key=lambda each: _depth(places[each["destination"]].path)):
             target = str(mount["destination"])
+            if target in limited:
+                outcome.at_next_start.append(f"Mounts {target}")
+                outcome.warnings.append(
+                    f"{target} is limited by a project quota, which a container that was started "
+                    "without it could lift: it is mounted at the next start only"
+                )
+                continue
             if places[target].taken or places[target].above:
                 outcome.at_next_start.append(f"Mounts {target}")
                 outcome.warnings.append(

@@ -15,6 +15,7 @@ from importlib import resources
 from typing import Any
 
 from wherry.errors import Invalid
+from wherry.runtime import projects
 
 _ARCHITECTURES = {
     "x86_64": ("amd64", "SCMP_ARCH_X86_64"),
@@ -121,14 +122,21 @@ def resolve(
 
 @lru_cache(maxsize=16)
 def resolved(
-    text: str, capabilities: tuple[str, ...], machine: str, kernel: str
+    text: str,
+    capabilities: tuple[str, ...],
+    machine: str,
+    kernel: str,
+    *,
+    keep_projects: bool = False,
 ) -> Mapping[str, Any]:
     """As ``resolve``, of a profile's text (empty: the default one); kept, as most are alike.
+    ``keep_projects``: see ``projects.kept``.
 
     Raises ``Invalid``. The result is shared: never change it.
     """
     profile = parse_profile(text) if text else default_profile()
-    return resolve(profile, capabilities, machine, kernel)
+    found = resolve(profile, capabilities, machine, kernel)
+    return projects.kept(found, machine) if keep_projects else found
 
 
 def _argument(given: Mapping[str, Any]) -> dict[str, Any]:

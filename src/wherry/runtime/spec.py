@@ -76,6 +76,8 @@ class SpecRequest:
     """Whether an init runs as the first process (``Init``, else the daemon's default)."""
     seccomp_profile: str = ""
     """JSON of the daemon's default profile, ``unconfined``; empty: the built-in one."""
+    keep_projects: bool = False
+    """Whether a mount is limited by a project quota, which the container must not lift."""
     device_numbers: Callable[[str], tuple[int, int]] = block_device_numbers
 
 
@@ -396,7 +398,13 @@ def _seccomp(
         chosen = request.seccomp_profile
     if chosen == "unconfined" or not facts.seccomp:
         return None
-    return seccomp.resolved(chosen, tuple(held), facts.architecture, facts.kernel)
+    return seccomp.resolved(
+        chosen,
+        tuple(held),
+        facts.architecture,
+        facts.kernel,
+        keep_projects=request.keep_projects,
+    )
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,8 @@ def of_volume(wanted: Wanted, row: VolumeRow, path: str) -> MountPoint:
         extra["anonymous"] = True
     if wanted.no_copy:
         extra["nocopy"] = True
+    if row.backing == "quota":
+        extra["limited"] = True
     if wanted.subpath:
         extra["subpath"] = wanted.subpath
     mode = wanted.mode or ("" if wanted.implicit or row.driver != LOCAL else "z")

@@ -38,12 +38,17 @@ class MountPoint:
     options: tuple[str, ...] = ()
     """Options for the OCI mount, e.g. ``rbind``, ``ro``, ``rslave``, ``size=64m``."""
     extra: Mapping[str, Any] = field(default_factory=dict)
-    """Driver's own notes: subpath, nocopy, anonymous, idmap, image, layers ..."""
+    """Driver's own notes: subpath, nocopy, anonymous, idmap, image, layers, limited ..."""
 
     @property
     def image(self) -> str:
         """Id of the image that is mounted; "" for other types."""
         return str(self.extra.get("image", ""))
+
+    @property
+    def limited(self) -> bool:
+        """Whether a project quota limits what it holds, which the container must not lift."""
+        return bool(self.extra.get("limited"))
 
 
 @dataclass(frozen=True)
