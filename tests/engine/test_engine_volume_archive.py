@@ -23,7 +23,8 @@ class Shelf(VolumesHost):
         await self.start("c1", binds=[f"{name}:/x:nocopy"])
 
     async def fill(self, name: str, entries: dict[str, str], *, overwrite: bool = False) -> None:
-        await self.archive.load(name, stream(tar(entries)), overwrite=overwrite)
+        data = tar(entries)
+        await self.archive.load(name, stream(data, max(1000, len(data) // 50)), overwrite=overwrite)
 
     async def read(self, name: str) -> dict[str, str]:
         data = b"".join([chunk async for chunk in self.archive.export(name)])

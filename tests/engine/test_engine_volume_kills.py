@@ -12,7 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,11 @@ import pytest
 from tests.engine.volume_victim import SIZE
 from tests.engine.volumes_host import VolumesHost
 from tests.support.engine import eventually
+from tests.support.filesystems import EXT4_QUOTA, XFS_QUOTA, file_system, projects
 
+from wherry.linux.syscalls import LinuxSyscalls
 from wherry.volumes.files import command
+from wherry.volumes.quota import Quotas
 
 pytestmark = pytest.mark.root
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -72,6 +75,13 @@ def memory(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", tmp_path], check=True)
 
 
+@pytest.fixture(params=[EXT4_QUOTA, XFS_QUOTA], ids=["ext4", "xfs"])
+def limited(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """One that limits volumes by project quota."""
+    with file_system(request.param, tmp_path / "disk") as place:
+        yield place
+
+
 async def prepared(root: Path, options: dict[str, str], operation: str) -> None:
     """The state that every change begins with."""
     host = VolumesHost(root)
@@ -114,6 +124,30 @@ async def state(host: VolumesHost) -> State:
         users = host.service.table.users(row.id)
         found[name] = (shown["Labels"], shown["Options"], row.size_limit, files, snapshots, users)
     return found
+
+
+async def copied(base: Path, root: Path) -> None:
+    """A root like another one, with projects of its own."""
+    await command("cp", "-a", "--sparse=always", str(base), str(root), what="copying")
+    quotas = Quotas(LinuxSyscalls())
+    for data in [each for each in volumes_of(root) if quotas.available(each.parent)]:
+        limit = quotas.figures(base / data.relative_to(root)).limit
+        plain = data.with_name("plain")
+        data.rename(plain)
+        data.mkdir()
+        quotas.begin(data, limit)
+        await command("cp", "-a", f"{plain}/.", str(data), what="copying")
+        shutil.rmtree(plain)
+
+
+def volumes_of(root: Path) -> list[Path]:
+    return [each for each in root.glob("data/volumes/*/_data") if each.is_dir()]
+
+
+def removed(root: Path) -> None:
+    for each in volumes_of(root):
+        Quotas(LinuxSyscalls()).drop(each)
+    shutil.rmtree(root)
 
 
 async def after_restart(root: Path, containers: set[str]) -> State:
@@ -177,19 +211,49 @@ CASES: list[tuple[str, dict[str, str]]] = [(each, {}) for each in PLAIN] + [
 async def test_killed_at_every_step(
     victim: Victim, memory: Path, operation: str, options: dict[str, str]
 ) -> None:
-    base = memory / "base"
+    await killed_at_every_step(victim, memory, operation, options)
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("operation", ["create sized", "rename", *SIZED])
+async def test_killed_at_every_step_with_quota(
+    victim: Victim, limited: Path, operation: str
+) -> None:
+    """No limit is left without its volume, and no volume without its limit."""
+
+    def check(root: Path) -> None:
+        known = projects(limited)
+        calls = LinuxSyscalls()
+        there = [*volumes_of(limited / "base"), *volumes_of(root)]
+        mine = [calls.project(str(each))[1] for each in there]
+        assert sorted(known) == sorted(mine)
+        assert all(limit for limit, _ in known.values())
+
+    await killed_at_every_step(victim, limited, operation, SIZE, check)
+
+
+async def killed_at_every_step(
+    victim: Victim,
+    place: Path,
+    operation: str,
+    options: dict[str, str],
+    check: Callable[[Path], None] = lambda root: None,
+) -> None:
+    base = place / "base"
     base.mkdir()
     await prepared(base, options, operation)
     containers = {"c1"} if operation in ("copy-up", "remove container") else set()
 
     async def attempt(kill: int) -> tuple[bool, State]:
-        root = memory / "now"
-        await command("cp", "-a", "--sparse=always", str(base), str(root), what="copying")
+        root = place / "now"
+        await copied(base, root)
         try:
             ended = victim.run(root, operation, kill)
-            return ended, await after_restart(root, containers)
+            found = await after_restart(root, containers)
+            check(root)
+            return ended, found
         finally:
-            shutil.rmtree(root)
+            removed(root)
 
     _, old = await attempt(1)
     ended, new = await attempt(0)

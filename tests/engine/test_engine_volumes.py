@@ -12,7 +12,7 @@ import pytest
 from tests.engine.volumes_host import VolumesHost
 
 from wherry.errors import Conflict, Invalid, NotFound
-from wherry.linux.syscalls import MS_BIND, MS_PRIVATE
+from wherry.linux.syscalls import MNT_DETACH, MS_BIND, MS_PRIVATE, MS_SHARED, LinuxSyscalls
 from wherry.wire.container import BindOptions, ImageOptions, Mount, VolumeOptions
 from wherry.wire.mounts import RootView
 
@@ -127,6 +127,23 @@ async def test_tmpfs_volume_lives_while_used(house: VolumesHost) -> None:
         await house.service.remove("mem")
 
 
+async def test_a_mount_is_there_once_where_all_is_shared(tmp_path: Path) -> None:
+    """As systemd has it: the directory of volumes must not pass it on to what it lies on."""
+    calls = LinuxSyscalls()
+    calls.mount("tmpfs", str(tmp_path), "tmpfs", 0, "size=16m")
+    try:
+        calls.mount(None, str(tmp_path), None, MS_SHARED, None)
+        house = VolumesHost(tmp_path)
+        await house.service.create("mem", options={"type": "tmpfs", "device": "tmpfs"})
+        (data,) = await house.start("c1", binds=["mem:/m"])
+        assert house.mounted() == [str(house.paths.volumes.resolve()), str(Path(data).resolve())]
+        await house.mounts.release("c1", ())
+        assert house.mounted() == []
+        house.close()
+    finally:
+        calls.umount(str(tmp_path), MNT_DETACH)
+
+
 async def test_bind_volume_and_a_bad_device(house: VolumesHost, tmp_path: Path) -> None:
     there = tmp_path / "there"
     there.mkdir()
@@ -147,6 +164,7 @@ async def test_bind_volume_and_a_bad_device(house: VolumesHost, tmp_path: Path) 
 
 
 async def test_size_limit_holds_and_grows(house: VolumesHost) -> None:
+    house.without_quota()
     made = await house.service.create("lim", options={"size": "8m"})
     assert made["Options"] == {"size": "8m"}
     (data,) = await house.start("c1", binds=["lim:/l"])

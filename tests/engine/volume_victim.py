@@ -144,7 +144,7 @@ OPERATIONS: dict[str, Operation] = {
 
 def _child(root: Path, operation: str, step: Steps) -> None:
     calls = LinuxSyscalls()
-    for name in ("mount", "umount", "move_mount"):
+    for name in ("mount", "umount", "move_mount", "quotactl"):
         wrapped(step, calls, name)
     wrapped(step, exchange, "_rename")
     _write_steps(step)

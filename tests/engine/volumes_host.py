@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from wherry.linux.syscalls import MNT_DETACH, LinuxSyscalls
 from wherry.store.database import Database
 from wherry.store.paths import Paths
 from wherry.volumes import build
+from wherry.volumes.quota import Quotas
 from wherry.wire.container import HostConfig
 from wherry.wire.mounts import MountPoint, MountRequest, RootView
 
@@ -73,6 +75,10 @@ class VolumesHost:
         points, _ = await self.mounts.plan(request)
         return points
 
+    def without_quota(self) -> None:
+        """Sizes are those of disk images, whatever the file system below can."""
+        self.service.drivers.local.quotas = Quotas(self.calls, mounts=list)
+
     def mounted(self) -> list[str]:
         """What is mounted below the root, without the directory that always is."""
         base = str(self.root_folder.resolve())
@@ -97,4 +103,5 @@ class VolumesHost:
         base = str(self.root_folder.resolve())
         for entry in reversed(read_mounts()):
             if entry.target.startswith(f"{base}/"):
-                self.calls.umount(entry.target, MNT_DETACH)
+                with suppress(OSError):  # one may take others with it
+                    self.calls.umount(entry.target, MNT_DETACH)

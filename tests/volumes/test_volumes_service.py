@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from wherry.errors import Conflict, Internal, Invalid, NotFound, Unavailable
+from wherry.errors import Conflict, Exhausted, Internal, Invalid, NotFound, Unavailable
 from wherry.linux.namespaces import PrivateMounts
 from wherry.linux.syscalls import RecordingSyscalls
 from wherry.store.database import Database
@@ -419,7 +419,7 @@ async def test_a_device_that_does_not_answer_keeps_no_shared_thread(
     monkeypatch.setattr(local, "MOUNT_TIMEOUT", 0.01)
     monkeypatch.setattr(house.calls, "mount", mount)
     monkeypatch.setattr(house.service.drivers.local, "sharing", contextlib.nullcontext)
-    options = {"type": "nfs", "device": ":/x", "o": "ro"}
+    options = {"type": "ext4", "device": "/dev/slow", "o": "ro"}
     await house.service.create("far", options=options)
     row = house.service.get("far")
     try:
@@ -462,3 +462,16 @@ async def test_a_plugin_that_talks_nonsense_hides_no_volume(house: House) -> Non
     found = await house.service.listing({})
     assert [each["Name"] for each in found["Volumes"]] == ["data1"]
     assert "odd" in found["Warnings"][0]
+
+
+def test_what_a_program_says_last_is_not_always_what_went_wrong() -> None:
+    farewell = b"tar: Exiting with failure status due to previous errors\n"
+    full = files.failure("x", b"tar: f: Cannot write: No space left on device\n" + farewell)
+    assert isinstance(full, Exhausted)
+    assert full.message == "x: tar: f: Cannot write: No space left on device"
+    short = files.failure("x", b"tar: f: Wrote only 512 of 10240 bytes\n" + farewell)
+    assert isinstance(short, Exhausted)
+    other = files.failure("x", b"tar: f: Cannot open: Permission denied\n" + farewell)
+    assert isinstance(other, Internal)
+    assert other.message == "x: tar: f: Cannot open: Permission denied"
+    assert files.failure("x", b"").message == "x: it failed without a word"

@@ -18,6 +18,7 @@ from typing import Any
 
 from wherry.errors import Exhausted, Forbidden, Invalid, NotFound
 from wherry.images.worker.inflate import compression, inflated
+from wherry.linux.capabilities import within_limits
 from wherry.linux.mounts import read_mounts
 from wherry.linux.syscalls import RESOLVE_IN_ROOT, Syscalls
 from wherry.oci.glob import match
@@ -243,6 +244,8 @@ def extract(root: Root, path: str, inlet: Inlet, options: PutOptions) -> None:
         options.owner,
         options.keep_kinds,
     )
-    Unpacker(source, target).run()
+    # The folder may be a volume's, with a limit.
+    with within_limits():
+        Unpacker(source, target).run()
     source.drain()
     raw.drain()

@@ -1,7 +1,13 @@
-"""Names and numbers of capabilities (capabilities(7)), and what this host may hand on."""
+"""Names and numbers of capabilities (capabilities(7)), what this host may hand on, and doing
+without one."""
 
 from __future__ import annotations
 
+import ctypes
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 
 from wherry.linux.syscalls import LinuxSyscalls
@@ -58,3 +64,34 @@ def bounding_set() -> frozenset[str]:
     return frozenset(
         NAMES[number] for number in LinuxSyscalls().bounding_set() if number < len(NAMES)
     )
+
+
+_VERSION_3 = 0x20080522
+_SETS = struct.Struct("6I")
+"""``struct __user_cap_data_struct[2]``: effective, permitted, inheritable, low words first."""
+
+
+@contextmanager
+def within_limits() -> Iterator[None]:
+    """While it lasts, disk quotas bind the calling thread too: it gives up the use of
+    CAP_SYS_RESOURCE, whose holders may exceed them. Raises ``OSError``."""
+    bit = 1 << NAMES.index("CAP_SYS_RESOURCE")
+    held = _SETS.unpack(_capabilities("capget", bytes(_SETS.size)))
+    if not held[0] & bit:
+        yield
+        return
+    _capabilities("capset", _SETS.pack(held[0] & ~bit, *held[1:]))
+    try:
+        yield
+    finally:
+        _capabilities("capset", _SETS.pack(*held))
+
+
+def _capabilities(name: str, data: bytes) -> bytes:
+    """capget(2) or capset(2) of the calling thread."""
+    header = ctypes.create_string_buffer(struct.pack("Ii", _VERSION_3, 0), 8)
+    buffer = ctypes.create_string_buffer(data, len(data))
+    if getattr(ctypes.CDLL(None, use_errno=True), name)(header, buffer) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{name}: {os.strerror(number)}")
+    return buffer.raw

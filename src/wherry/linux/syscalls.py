@@ -121,8 +121,9 @@ class Syscalls(Protocol):
 
     def close(self, fd: int) -> None: ...
 
-    def quotactl(self, command: int, device: str, identity: int, data: bytes) -> None:
-        """``command`` whole, with the type of quota; ``data``: the structure it takes."""
+    def quotactl(self, command: int, device: str, identity: int, data: bytes) -> bytes:
+        """``command`` whole, with the type of quota; ``data``: the structure it takes, returned
+        as the kernel leaves it."""
 
     def project(self, path: str) -> tuple[int, int]:
         """Flags (``FS_XFLAG_*``) and project number of a directory."""
@@ -286,7 +287,7 @@ class LinuxSyscalls:
     def close(self, fd: int) -> None:
         os.close(fd)
 
-    def quotactl(self, command: int, device: str, identity: int, data: bytes) -> None:
+    def quotactl(self, command: int, device: str, identity: int, data: bytes) -> bytes:
         buffer = ctypes.create_string_buffer(data, len(data))
         self._done(
             self._libc.quotactl(
@@ -294,6 +295,7 @@ class LinuxSyscalls:
             ),
             f"quotactl {device}",
         )
+        return buffer.raw
 
     def project(self, path: str) -> tuple[int, int]:
         fields = self._attributes(path)
@@ -338,6 +340,7 @@ class RecordingSyscalls:
         self.fail = fail or {}
         self.open: set[int] = set()
         self.projects: dict[str, tuple[int, int]] = {}
+        self.quotas: dict[int, bytes] = {}
         self._next = 100
 
     def _record(self, name: str, *arguments: object) -> None:
@@ -415,8 +418,11 @@ class RecordingSyscalls:
     def close(self, fd: int) -> None:
         self.open.discard(fd)
 
-    def quotactl(self, command: int, device: str, identity: int, data: bytes) -> None:
+    def quotactl(self, command: int, device: str, identity: int, data: bytes) -> bytes:
         self._record("quotactl", command, device, identity, data)
+        if len(data) > 32 and command >> 8 == 0x800008:
+            self.quotas[identity] = data
+        return self.quotas.get(identity, data)
 
     def project(self, path: str) -> tuple[int, int]:
         return self.projects.get(path, (0, 0))

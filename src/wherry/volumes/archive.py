@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from wherry.errors import Conflict, Internal, Invalid, NotFound, WherryError
+from wherry.errors import Conflict, Exhausted, Internal, Invalid, NotFound, WherryError
 from wherry.linux.exchange import exchange
 from wherry.linux.syscalls import MNT_DETACH
 from wherry.linux.tasks import spawn
@@ -37,6 +37,8 @@ _log = logging.getLogger(__name__)
 SNAPSHOTS = "snapshots"
 _SNAPSHOT = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")
 _CHUNK = 1 << 18
+_LOOK = 1 << 20
+"""Bytes of an import after which its use of a limited volume is looked at."""
 _COMPRESSION = (
     (b"\x1f\x8b", "--gzip"),
     (b"\x28\xb5\x2f\xfd", "--zstd"),
@@ -135,7 +137,26 @@ class VolumeArchive:
             if full and not overwrite:
                 raise Conflict(f"import {name}: the volume is not empty (overwrite=true replaces)")
             async with self._replacement(row) as aside:
-                await _unpack(stream, aside, name)
+                await _unpack(self._fitting(row, aside, stream), aside, name)
+
+    async def _fitting(
+        self, row: VolumeRow, aside: Path, stream: AsyncIterator[bytes]
+    ) -> AsyncIterator[bytes]:
+        """The stream, until more is unpacked than the volume may hold: tar is root's, whom the
+        kernel may let exceed a quota."""
+        passed = 0
+        async for chunk in stream:
+            passed += len(chunk)
+            if passed > _LOOK:
+                self._within(row, aside)
+                passed = 0
+            yield chunk
+
+    def _within(self, row: VolumeRow, aside: Path) -> None:
+        """``Exhausted`` when the new content is larger than the volume's limit."""
+        quotas = self._service.drivers.local.quotas
+        if row.backing == "quota" and quotas.exceeded(aside):
+            raise Exhausted(f"volume {row.name} holds {row.size_limit} bytes: Disk quota exceeded")
 
     @asynccontextmanager
     async def _replacement(self, row: VolumeRow) -> AsyncIterator[Path]:
@@ -149,13 +170,14 @@ class VolumeArchive:
             aside.mkdir(mode=0o755)
             shutil.copystat(data, aside)
             if row.backing == "quota":
-                local.quotas.join(aside, data)
+                local.quotas.succeed(aside, data)
             if row.backing == "image":
                 async with self._new_image(row, aside) as image:
                     yield aside
                 image.rename(folder / sized.IMAGE)
             else:
                 yield aside
+                self._within(row, aside)
                 # The old content goes: the new one must be on the disk first.
                 await asyncio.to_thread(files.sync, aside)
                 await asyncio.to_thread(exchange, aside, data)
@@ -165,7 +187,7 @@ class VolumeArchive:
         finally:
             aside.with_suffix(".img").unlink(missing_ok=True)
             if aside.exists():
-                await files.remove_tree(aside)
+                await local.discard(aside)
 
     @asynccontextmanager
     async def _new_image(self, row: VolumeRow, aside: Path) -> AsyncIterator[Path]:
@@ -330,7 +352,7 @@ class VolumeArchive:
         for each in left:
             try:
                 if each.is_dir():
-                    await files.remove_tree(each)
+                    await local.discard(each)
                 else:
                     each.unlink()
             except (OSError, WherryError) as error:

@@ -29,6 +29,9 @@ from wherry.wire.mounts import OPERATION, MountPoint, MountRequest, RootView
 
 _log = logging.getLogger(__name__)
 
+_NOT_OURS_TO_FILL = (errno.EROFS, errno.EACCES, errno.EPERM)
+"""A device that is read-only, or on a server where our root is nobody."""
+
 HOST_FILES = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf")
 """What every container has mounted by itself; a user's own file takes the place."""
 
@@ -333,14 +336,24 @@ class ContainerVolumes:
                 return
             self._service.table.set_state(row.id, POPULATING)
             try:
-                aside = await asyncio.to_thread(filling.begin, volume)
-                if await self._copy_up.copy(root, point.destination, aside, row.name):
+                aside = await self._aside(row, volume)
+                if aside and await self._copy_up.copy(root, point.destination, aside, row.name):
                     await asyncio.to_thread(filling.finish, volume)
             finally:
                 await asyncio.to_thread(filling.recover, volume)
                 self._service.table.set_state(row.id, READY)
         except OSError as error:
             raise files.trouble(f"cannot fill volume {row.name}", error) from error
+
+    async def _aside(self, row: VolumeRow, volume: Path) -> Path | None:
+        """Where to copy to; None for a device that lets us put nothing there."""
+        try:
+            return await asyncio.to_thread(filling.begin, volume)
+        except OSError as error:
+            if row.backing != "mount" or error.errno not in _NOT_OURS_TO_FILL:
+                raise
+            _log.info("volume %s stays empty: %s", row.name, error)
+            return None
 
     async def release(self, container_id: str, points_: Sequence[MountPoint]) -> None:
         """Give back what ``prepare`` took. Never raises for what is gone already."""
@@ -438,10 +451,11 @@ class ContainerVolumes:
                 _log.warning("the directory %s stays as it is: %s", folder, error)
 
     async def _claim(self, folder: Path) -> None:
+        local = self._service.drivers.local
         if folder.name.startswith(TRASH):
-            await files.remove_tree(folder)
+            await local.discard(folder)
         elif self._service.table.by_name(folder.name) is None:
-            if not self._service.drivers.local.has_data(folder):
-                await files.remove_tree(folder)
+            if not local.has_data(folder):
+                await local.discard(folder)
             else:
                 self._service.adopt(folder.name)

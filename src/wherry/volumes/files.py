@@ -15,6 +15,10 @@ from wherry.linux.syscalls import Syscalls
 from wherry.linux.tasks import spawn
 from wherry.volumes.treecopy import Stopped, TreeCopy
 
+_FAREWELL = "Exiting with failure status due to previous errors"
+"""How tar ends after errors."""
+_CUT_SHORT = "Wrote only "
+"""What tar says when a part of a block was written."""
 _ENOSPC_WORDS = ("No space left", "Disk quota exceeded")
 
 
@@ -84,12 +88,16 @@ def trouble(what: str, error: OSError) -> WherryError:
 
 
 def failure(what: str, errors: bytes) -> WherryError:
-    """An error of our kinds out of what a program wrote."""
+    """An error of our kinds out of what a program wrote: of a full disk if that is among it, else
+    its last line that says something."""
     lines = errors.decode("utf-8", "replace").strip().splitlines()
-    text = f"{what}: {lines[-1] if lines else 'it failed without a word'}"
-    if any(word in text for word in _ENOSPC_WORDS):
-        return Exhausted(text)
-    return Internal(text)
+    for line in lines:
+        if any(word in line for word in _ENOSPC_WORDS):
+            return Exhausted(f"{what}: {line}")
+        if _CUT_SHORT in line:
+            return Exhausted(f"{what}: {line}: No space left on device")
+    telling = [line for line in lines if _FAREWELL not in line]
+    return Internal(f"{what}: {telling[-1] if telling else 'it failed without a word'}")
 
 
 async def remove_tree(directory: Path) -> None:

@@ -10,8 +10,9 @@ import asyncio
 import errno
 import logging
 import os
+import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from wherry.linux.syscalls import MNT_DETACH, Syscalls
 from wherry.linux.tasks import in_own_thread
 from wherry.store.paths import Paths
 from wherry.store.volumes import VolumeRow
-from wherry.volumes import files, options, sized
+from wherry.volumes import files, netmount, options, sized
 from wherry.volumes.ports import LOCAL
 from wherry.volumes.quota import Quotas
 
@@ -77,14 +78,12 @@ class LocalDriver:
                 backing = await sized.make(self.quotas, folder, data, size)
             except BaseException:
                 if fresh:
-                    await files.remove_tree(folder)
+                    await self.discard(folder)
                 raise
         return replace(row, backing=backing, size_limit=size)
 
     async def remove(self, row: VolumeRow) -> None:
         await self._detach(row)
-        if row.backing == "quota":
-            self.quotas.drop(self.data(row))
         folder = self.folder(row)
         trash = self._paths.volumes / f"{TRASH}{row.id}"
         try:
@@ -94,10 +93,18 @@ class LocalDriver:
         except OSError as error:
             raise Internal(f"cannot remove volume {row.name}: {error}") from error
         try:
-            await files.remove_tree(trash)
+            await self.discard(trash)
         except WherryError as error:
             # Gone for everybody all the same; the next start tries again.
             _log.warning("volume %s: %s", row.name, error.message)
+
+    async def discard(self, directory: Path) -> None:
+        """Remove a volume's directory, or content of one, and lift the limit of what is in it.
+        Idempotent."""
+        for each in (directory, directory / "_data"):
+            if each.is_dir():
+                self.quotas.drop(each)
+        await files.remove_tree(directory)
 
     def image_usage(self, row: VolumeRow) -> int:
         """Bytes that the image file takes on the host's disk."""
@@ -121,7 +128,10 @@ class LocalDriver:
                 old.rename(new)
         settle(self.data(row))
         if row.backing == "quota":
-            self.quotas.limit(self.data(row), row.size_limit)
+            try:
+                self.quotas.keep(self.data(row), row.size_limit)
+            except WherryError as error:
+                _log.warning("the size of volume %s does not hold: %s", row.name, error.message)
         if row.backing == "image":
             limit = sized.settle(self.folder(row) / sized.IMAGE, row.size_limit)
             if limit != row.size_limit:
@@ -157,23 +167,33 @@ class LocalDriver:
             return False
 
     def adopted(self, row: VolumeRow) -> VolumeRow:
-        """What a directory without a row must have been: its limit read off the image."""
+        """What a directory without a row must have been: its limit read off the image or quota."""
         image = self.folder(row) / sized.IMAGE
-        if not image.exists():
+        backing, size = ("image", image.stat().st_size) if image.exists() else ("quota", 0)
+        if not size:
+            with suppress(WherryError):  # most file systems have no quota
+                size = self.quotas.figures(self.data(row)).limit
+        if not size:
             return row
-        size = image.stat().st_size
-        return replace(row, backing="image", size_limit=size, options={"size": str(size)})
+        return replace(row, backing=backing, size_limit=size, options={"size": str(size)})
 
     def mounted(self, row: VolumeRow) -> bool:
         """Whether a file system is mounted on the volume's directory now."""
-        target = str(self.data(row).resolve())
+        # Never looking at what is mounted: its server may not answer.
+        target = str(self.folder(row).resolve() / "_data")
         return any(entry.target == target for entry in read_mounts())
+
+    def _remote(self, row: VolumeRow) -> bool:
+        return row.backing == "mount" and row.options.get("type") in netmount.NETWORK
 
     async def mount(self, row: VolumeRow, holder: str) -> str:
         path = self.path(row)
-        if not self.data(row).is_dir():
+        mounted = row.backing in ("mount", "image") and self.mounted(row)
+        if mounted and self._remote(row):
+            await self._ask(row)
+        elif not mounted and not self.data(row).is_dir():
             raise Internal(f"the data of volume {row.name} is gone: no directory {path}")
-        if row.backing in ("mount", "image") and not self.mounted(row):
+        elif row.backing in ("mount", "image") and not mounted:
             with self.sharing():
                 if row.backing == "image":
                     image = self.folder(row) / sized.IMAGE
@@ -214,22 +234,33 @@ class LocalDriver:
         if call.fstype.startswith("nfs") and "addr=" in text:
             text = await _resolve_address(text)
         what = f"failed to mount local volume: mount {call.source}:{data}"
+        words = (call.source, data, call.fstype or "none", call.flags, text or None)
         try:
-            # A server that does not answer keeps the thread: it must be no thread of others.
-            await asyncio.wait_for(
-                in_own_thread(
-                    lambda: self.calls.mount(
-                        call.source, data, call.fstype or "none", call.flags, text or None
-                    ),
-                    patient=False,
-                ),
-                MOUNT_TIMEOUT,
-            )
+            if self._remote(row):
+                await netmount.mount(*words, seconds=MOUNT_TIMEOUT)
+            else:
+                # A slow device keeps the thread: it must be no thread of others.
+                mounting = in_own_thread(lambda: self.calls.mount(*words), patient=False)
+                await asyncio.wait_for(mounting, MOUNT_TIMEOUT)
+        except BaseException as error:
+            if self._remote(row):
+                await self._detach(row)
+            if isinstance(error, TimeoutError) and error.errno is None:  # ours, not the kernel's
+                raise Unavailable(f"{what}: no answer in {MOUNT_TIMEOUT:g} s") from error
+            if isinstance(error, OSError):
+                shown = f", data: {text}" if text else ""
+                raise Invalid(f"{what}{shown}: {(error.strerror or str(error)).lower()}") from error
+            raise
+
+    async def _ask(self, row: VolumeRow) -> None:
+        """``Unavailable`` when the server of a file system that is mounted does not answer:
+        whoever looks into it then would wait as long."""
+        try:
+            await netmount.look(self.path(row), seconds=MOUNT_TIMEOUT)
         except TimeoutError as error:
-            raise Unavailable(f"{what}: no answer in {MOUNT_TIMEOUT:.0f} s") from error
-        except OSError as error:
-            shown = f", data: {text}" if text else ""
-            raise Invalid(f"{what}{shown}: {(error.strerror or str(error)).lower()}") from error
+            raise Unavailable(
+                f"volume {row.name}: {row.options['device']} gives no answer in {MOUNT_TIMEOUT:g} s"
+            ) from error
 
     async def unmount(self, row: VolumeRow, holder: str, *, last: bool) -> None:
         if last:
@@ -239,11 +270,18 @@ class LocalDriver:
         if row.backing not in ("mount", "image"):
             return
         data = self.data(row)
-        while data.exists() and self.mounted(row):
+        while self.mounted(row):
             try:
+                if self._remote(row):
+                    await netmount.detach(str(data), seconds=MOUNT_TIMEOUT)
+                    continue
                 if row.backing == "image":
                     await asyncio.to_thread(self._flush, data)
                 await asyncio.to_thread(self.calls.umount, str(data), MNT_DETACH)
+            except TimeoutError:
+                # Taken away at once; what takes its time is the good-bye to the server.
+                if self.mounted(row):
+                    raise Unavailable(f"cannot unmount volume {row.name}: no answer") from None
             except OSError as error:
                 if error.errno == errno.EINVAL:
                     return
@@ -269,7 +307,7 @@ class LocalDriver:
         if row.backing == "image":
             await sized.resize(self.folder(row), size, mounted=self.mounted(row))
         elif row.backing == "quota":
-            self.quotas.limit(self.data(row), size)
+            self.quotas.change(self.data(row), size)
         else:
             raise Invalid(
                 f"volume {row.name} was made without a size: make one with --opt size=... and "
@@ -278,7 +316,7 @@ class LocalDriver:
 
 
 async def _resolve_address(data: str) -> str:
-    """``addr=HOST`` with the host's address: the kernel takes no names."""
+    """``addr=HOST`` with the host's address, of IPv4 if it has one: the kernel takes no names."""
     words = data.split(",")
     for at, word in enumerate(words):
         key, _, host = word.partition("=")
@@ -289,5 +327,6 @@ async def _resolve_address(data: str) -> str:
                 raise Unavailable(
                     f"error resolving passed in network volume address: {host}: {error}"
                 ) from error
-            words[at] = f"addr={found[0][4][0]}"
+            chosen = next((each for each in found if each[0] is socket.AF_INET), found[0])
+            words[at] = f"addr={chosen[4][0]}"
     return ",".join(words)

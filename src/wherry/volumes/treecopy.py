@@ -19,6 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from wherry.errors import Exhausted, Internal, WherryError
+from wherry.linux.capabilities import within_limits
 from wherry.linux.syscalls import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, Syscalls
 
 THREADS = 2
@@ -91,6 +92,16 @@ class TreeCopy:
             raise self._error
 
     def _work(self) -> None:
+        """What one thread does. A volume's limit binds what we put into it as well."""
+        try:
+            with within_limits():
+                self._copy_directories()
+        except OSError as error:
+            with self._change:
+                self._error = self._error or _failure(error, ".")
+                self._change.notify_all()
+
+    def _copy_directories(self) -> None:
         while True:
             with self._change:
                 while not self._todo and self._busy and self._error is None:
