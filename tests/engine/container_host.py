@@ -140,6 +140,14 @@ class ContainerHost:
         batches = self.engine.logs(container, LogOptions(**options))
         return b"".join([line.data async for lines in batches for line in lines]).decode()
 
+    async def logged(self, container: str, text: str) -> None:
+        """Until the log has the text; fails as ``until`` does."""
+        for _ in range(1500):
+            if text in await self.log(container):
+                return
+            await asyncio.sleep(0.02)
+        raise AssertionError(f"the log never had {text!r}")
+
     async def until(self, true: Callable[[], bool]) -> None:
         """Poll the world outside; fails after half a minute."""
         for _ in range(1500):
