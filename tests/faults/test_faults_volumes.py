@@ -37,6 +37,11 @@ def loop_files(engine: Engine) -> list[str]:
     return [each for each in found if each.startswith(f"{engine.root}/")]
 
 
+def images(engine: Engine) -> int:
+    """Volumes with a disk image; none where the data root has project quota."""
+    return len(list(engine.data.glob("volumes/*/disk.img")))
+
+
 def make(engine: Engine, name: str, options: dict[str, str] | None = None) -> Path:
     """A volume; its directory."""
     answer = engine.post("/volumes/create", {"Name": name, "DriverOpts": options or {}})
@@ -67,7 +72,7 @@ def test_an_image_is_let_go_at_once(own_engine: Engine) -> None:
     second = made.json["Id"]
     assert engine.post(f"/containers/{second}/start").status == 204
     engine.run("sleep", "1000", name="other")
-    assert len(loop_files(engine)) == 1
+    assert len(loop_files(engine)) == images(engine)
     for each in (user, second):
         assert engine.delete(f"/containers/{each}?force=1").status == 204
     eventually(lambda: not loop_files(engine))
@@ -84,7 +89,7 @@ def test_a_full_volume_is_no_space_and_no_more(own_engine: Engine) -> None:
     make(engine, "lim", SIZED)
     script = "dd if=/dev/zero of=/l/f bs=1M count=64 2>&1; rm /l/f; echo ok > /l/g; cat /l/g"
     out = sh(engine, script, "lim:/l")
-    assert b"No space left on device" in out
+    assert (b"No space left on device" if images(engine) else b"Disk quota exceeded") in out
     assert out.endswith(b"ok\n")
 
 
@@ -94,7 +99,7 @@ def test_containers_share_a_sized_volume_over_a_crash(own_engine: Engine) -> Non
     first = engine.run("sleep", "1000", Binds=["lim:/l"])
     engine.crash_and_start()
     assert sh(engine, "echo seen > /l/f", "lim:/l") == b""
-    assert len(loop_files(engine)) == 1
+    assert len(loop_files(engine)) == images(engine)
     pid = engine.inspect(first)["State"]["Pid"]
     assert Path(f"/proc/{pid}/root/l/f").read_text() == "seen\n"
     engine.remove_containers()
