@@ -114,3 +114,14 @@ def test_a_directory_on_a_file(raw: str) -> None:
     assert exit_code_of(error) == 127
     assert error.message.startswith(START + "OCI runtime create failed: " + raw)
     assert "Are you trying to mount a directory onto a file (or vice-versa)?" in error.message
+
+
+def test_a_profile_of_apparmor_that_is_not_loaded() -> None:
+    for text in (
+        "write file `/proc/thread-self/attr/exec`: No such file or directory",
+        "unable to apply apparmor profile: write /proc/thread-self/attr/apparmor/exec: "
+        "no such file or directory",
+    ):
+        error = classify(text, "true")
+        assert type(error) is Invalid
+        assert "AppArmor profile is not loaded" in error.message

@@ -91,6 +91,7 @@ _WORKDIR = (
         re.I,
     ),
 )
+_NO_PROFILE = re.compile(r"/attr/(?:apparmor/)?exec[`'\"]?: no such file", re.I)
 _NOT_RUNNING = re.compile(
     r"(container .* is not running|the container .* is not running|cannot exec in a stopped "
     r"container|container .* does not exist|is in the [`'\"]?stopped[`'\"]? state"
@@ -163,6 +164,8 @@ def classify(raw: str, command: str = "", *, starting: bool = True) -> WherryErr
         return Conflict(f"the container is not running: {text}")
     if not text:
         text = "the runtime ended without a word"
+    if _NO_PROFILE.search(text):
+        return Invalid(f"{prefix}{text}: the AppArmor profile is not loaded on this host")
     if starting:
         whole = f"{prefix}OCI runtime create failed: {text}: unknown"
         if "not a directory" in text.lower():
