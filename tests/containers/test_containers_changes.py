@@ -11,7 +11,7 @@ from tests.containers.container_fakes import World
 
 from wherry.containers.changes import Changed, changes, health_after, merge_env, merge_ports, shown
 from wherry.containers.record import Health, ImageUse, Record
-from wherry.containers.resources import transition
+from wherry.containers.resources import UNIFIED, transition
 from wherry.containers.transitions import Event
 from wherry.errors import Conflict, Exhausted, Internal, Invalid
 from wherry.wire.container import (
@@ -269,6 +269,13 @@ def test_limits_go_there_and_back(before: dict[str, Any], after: dict[str, Any])
         for part, keys in transition(old, new, {"cpus": "0-3", "reservation": -1}).items():
             kernel[part].update(keys)
         assert kernel == state(new)
+
+
+def test_what_means_none_differs_in_version_2() -> None:
+    old = {"memory": {"reservation": 5}, "cpu": {"shares": 7}, "blockIO": {"weight": 30}}
+    assert transition(old, {}, UNIFIED) == {
+        "memory": {"reservation": 0}, "cpu": {"shares": 2622}, "blockIO": {"weight": 20},
+    }  # fmt: skip
 
 
 def test_limits_of_devices_are_set_free() -> None:

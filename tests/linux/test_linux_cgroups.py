@@ -7,6 +7,7 @@ from pathlib import Path
 from wherry.linux.cgroups import (
     CgroupLayout,
     freeze,
+    has_device_weights,
     is_frozen,
     layout_of,
     oom_kills,
@@ -14,6 +15,7 @@ from wherry.linux.cgroups import (
     place,
     processes,
     remove,
+    usual_shares,
     weight_of,
 )
 from wherry.linux.mounts import parse_mountinfo
@@ -128,3 +130,18 @@ def test_a_process_is_placed_in_a_cgroup_that_is_made(tmp_path: Path) -> None:
     assert (tmp_path / "a" / "cpu.shares").read_text() == "2048"
     assert (tmp_path / "a" / "cgroup.procs").read_text() == "7"
     assert not place("/a", 7, layout=CgroupLayout(None, {"memory": str(tmp_path)}))
+
+
+def test_usual_weights(tmp_path: Path) -> None:
+    unified = CgroupLayout(str(tmp_path))
+    assert weight_of(usual_shares(unified)) == 100
+    assert usual_shares(CgroupLayout(None, {"cpu": "/c"})) == 1024
+    assert not has_device_weights(unified)
+    (tmp_path / "system.slice").mkdir()
+    (tmp_path / "system.slice/io.weight").touch()
+    assert not has_device_weights(unified)
+    (tmp_path / "system.slice/io.bfq.weight").touch()
+    assert has_device_weights(unified)
+    (tmp_path / "blkio.bfq.weight_device").touch()
+    assert has_device_weights(CgroupLayout(None, {"blkio": str(tmp_path)}))
+    assert not has_device_weights(CgroupLayout(None, {"cpu": str(tmp_path)}))

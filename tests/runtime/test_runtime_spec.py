@@ -359,6 +359,21 @@ def test_limits_that_this_host_cannot_enforce_are_dropped_with_a_warning() -> No
     assert spec.update_resources(host, no_swap)["memory"]["swap"] == -1
 
 
+def test_weights_of_devices_need_a_scheduler_that_knows_them() -> None:
+    plain = replace(FACTS, cgroup_version=2, blkio_weight_device=False)
+    host = HostConfig(
+        blkio_weight=300, blkio_weight_device=[WeightDevice(path="/dev/sd1", weight=20)]
+    )
+    assert ["Weight-device discarded" in each for each in
+            spec.check(Config(cmd=["x"]), host, plain)] == [True]  # fmt: skip
+    assert spec.update_resources(host, plain)["blockIO"] == {"weight": 300}
+    cleared, said = spec.possible(host, plain)
+    assert (set(cleared) & {"blkio_weight", "blkio_weight_device"}, len(said)) == (
+        {"blkio_weight_device"},
+        1,
+    )
+
+
 def test_block_io() -> None:
     made = build(
         host={

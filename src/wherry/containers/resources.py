@@ -80,13 +80,16 @@ _NEUTRAL: Mapping[str, Mapping[str, Any]] = {
 """What a container without the limit has. Of processes the most that any Linux can have: crun
 before 1.9 writes -1 as it is, which the kernel refuses."""
 
+UNIFIED: Mapping[str, Any] = {"reservation": 0, "shares": 2622, "weight": 20}
+"""The same where version 2 of cgroups differs: as runtimes convert them, its usual weights."""
+
 
 def transition(
     before: Mapping[str, Any], after: Mapping[str, Any], whole: Mapping[str, Any]
 ) -> dict[str, Any]:
     """OCI ``linux.resources`` that lead from ``before`` to ``after``: what only ``before`` limits
-    is set free. ``whole``: the host's ``cpus`` and ``mems``; ``reservation`` is what means none
-    (0 in version 2 of cgroups)."""
+    is set free. ``whole``: what means none on this host: its ``cpus`` and ``mems``, and
+    ``UNIFIED``."""
     result: dict[str, Any] = {}
     for part in dict.fromkeys((*after, *before)):
         old, new = before.get(part) or {}, after.get(part) or {}

@@ -26,7 +26,7 @@ from wherry.containers.health import HealthChecks
 from wherry.containers.layers import lower_dirs, user_of
 from wherry.containers.ports import MountPoint, Networking, RootView, Volumes
 from wherry.containers.record import Intent, Record, network_request
-from wherry.containers.resources import transition
+from wherry.containers.resources import UNIFIED, transition
 from wherry.containers.service import Outcome
 from wherry.containers.specs import Specs
 from wherry.containers.transitions import Status, has_process
@@ -270,7 +270,7 @@ class Updater:
         change = transition(
             self._specs.resources(before),
             self._specs.resources(after),
-            {**self._facts.whole, "reservation": -1 if self._facts.cgroup_version == 1 else 0},
+            {**self._facts.whole, **(UNIFIED if self._facts.cgroup_version == 2 else {})},
         )
         try:
             await self._runtime.update(live.id, change, before.runtime or "")

@@ -184,7 +184,12 @@ def is_frozen(path: str, layout: CgroupLayout | None = None) -> bool:
 
 
 MOST_SHARES = 262_144
-"""The largest CPU weight, in shares of version 1 (1024 is the usual one)."""
+"""The largest CPU weight, in shares of version 1."""
+
+
+def usual_shares(layout: CgroupLayout | None = None) -> int:
+    """Of a cgroup that nobody has given a weight: in version 2 what makes its usual 100."""
+    return 2622 if (layout or host_layout()).version == 2 else 1024
 
 
 def set_shares(path: str, shares: int, layout: CgroupLayout | None = None) -> None:
@@ -260,6 +265,17 @@ def _weight_file(path: str, layout: CgroupLayout) -> Path | None:
     if directory is None:
         return None
     return directory / ("cpu.weight" if layout.version == 2 else "cpu.shares")
+
+
+def has_device_weights(layout: CgroupLayout) -> bool:
+    """Whether a block device can have a weight of its own: in version 2 only BFQ knows them."""
+    if layout.version == 1:
+        folder = layout.directory("/", "blkio")
+        names = ("blkio.weight_device", "blkio.bfq.weight_device")
+        return folder is not None and any((folder / name).exists() for name in names)
+    if layout.unified is None:
+        return False
+    return next(Path(layout.unified).glob("*/io.bfq.weight"), None) is not None
 
 
 def weight_of(shares: int) -> int:

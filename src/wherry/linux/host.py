@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wherry.linux.capabilities import NAMES, bounding_set
-from wherry.linux.cgroups import CgroupLayout, host_layout
+from wherry.linux.cgroups import CgroupLayout, has_device_weights, host_layout
 
 _LIMITS = (
     "as", "core", "cpu", "data", "fsize", "memlock", "msgqueue", "nice", "nofile", "nproc",
@@ -44,6 +44,7 @@ class HostFacts:
     swap_limit: bool = True
     memory_oom_control: bool = True
     blkio_weight: bool = True
+    blkio_weight_device: bool = True
     seccomp: bool = True
     apparmor: bool = False
     selinux: bool = False
@@ -161,6 +162,7 @@ def gather(layout: CgroupLayout | None = None) -> HostFacts:
             block is not None
             and ((block / weight).exists() or (block / "blkio.bfq.weight").exists())
         ),
+        blkio_weight_device=has_device_weights(layout),
         seccomp=Path("/proc/sys/kernel/seccomp").exists(),
         apparmor=_text("/sys/module/apparmor/parameters/enabled").startswith("Y"),
         selinux=Path("/sys/fs/selinux/enforce").exists(),

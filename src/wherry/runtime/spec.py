@@ -161,7 +161,7 @@ def _missing(host: HostConfig, facts: HostFacts) -> list[str]:
             "Your kernel does not support Block I/O weight or the cgroup is not mounted. "
             "Weight discarded."
         )
-    if host.blkio_weight_device and not facts.blkio_weight:
+    if host.blkio_weight_device and not facts.blkio_weight_device:
         found.append(
             "Your kernel does not support Block I/O weight_device or the cgroup is not mounted. "
             "Weight-device discarded."
@@ -187,7 +187,9 @@ def enforceable(host: HostConfig, facts: HostFacts) -> dict[str, Any]:
     if "pids" not in have:
         clear["pids_limit"] = None
     if not facts.blkio_weight:
-        clear.update(blkio_weight=None, blkio_weight_device=None)
+        clear["blkio_weight"] = None
+    if not facts.blkio_weight_device:
+        clear["blkio_weight_device"] = None
     if not facts.memory_oom_control:
         clear["oom_kill_disable"] = None
     if facts.cgroup_version == 2:

@@ -23,8 +23,6 @@ from wherry.linux.tasks import spawn
 from wherry.runtime import bundle as files
 from wherry.runtime.monitor import Note
 
-USUAL_SHARES = 1024
-"""Of a container that asked for none."""
 APART_AFTER = 1.0
 """Seconds; a container that ends sooner is spared the move."""
 
@@ -41,7 +39,7 @@ def hurried(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 def asked(spec: Mapping[str, Any]) -> int:
     """The weight that the container shall run with, in shares."""
-    return int(_cpu(spec).get("shares") or USUAL_SHARES)
+    return int(_cpu(spec).get("shares") or cgroups.usual_shares())
 
 
 def slow_down(note: Note | None) -> None:
