@@ -254,7 +254,7 @@ def _kind(flag: Flag, command: str) -> tuple[str, tuple[str, ...]]:
         return "", tuple(_FILTERS.get(command, _PRUNE).split())
     choices = tuple(_CHOICES.get(flag.name, "").split())
     if command == "network create" and flag.name == "driver":
-        choices = ("bridge", "macvlan")
+        choices = ("bridge", "ipvlan", "macvlan")
     return flag.complete or _LIVE.get(flag.name, ""), choices
 
 

@@ -37,6 +37,8 @@ IFLA_MACVLAN_MODE = 1
 MACVLAN_MODES = {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8}
 IFLA_IPVLAN_MODE = 1
 IPVLAN_MODES = {"l2": 0, "l3": 1, "l3s": 2}
+IFLA_IPVLAN_FLAGS = 2
+IPVLAN_FLAGS = {"bridge": 0, "private": 1, "vepa": 2}
 
 _MAIN_TABLE, _PROTO_BOOT, _SCOPE_UNIVERSE, _SCOPE_LINK, _UNICAST = 254, 3, 0, 253, 1
 
@@ -172,12 +174,15 @@ def add_child(
     *,
     parent: int,
     mode: int,
+    flags: int = 0,
     mac: str = "",
     mtu: int = 0,
     namespace: int | None = None,
     up: bool = True,
 ) -> Message:
-    """A macvlan, ipvlan (``mode`` of the tables above) or vlan (``mode`` its id) of ``parent``."""
+    """A macvlan, ipvlan (``mode`` of the tables above) or vlan (``mode`` its id) of ``parent``.
+
+    ``flags``: of ipvlan."""
     width = "=H" if kind in ("vlan", "ipvlan") else "=I"
     body = link_header(up=up) + attribute(IFLA_IFNAME, name) + attribute(IFLA_LINK, parent)
     if mac:
@@ -186,7 +191,10 @@ def add_child(
         body += attribute(IFLA_MTU, mtu)
     if namespace is not None:
         body += attribute(IFLA_NET_NS_FD, namespace)
-    body += _info(kind, attribute(IFLA_MACVLAN_MODE, struct.pack(width, mode)))
+    details = attribute(IFLA_MACVLAN_MODE, struct.pack(width, mode))
+    if flags:
+        details += attribute(IFLA_IPVLAN_FLAGS, struct.pack("=H", flags))
+    body += _info(kind, details)
     return Message(RTM_NEWLINK, _CREATE | _EXCLUSIVE, body, f"create {kind} {name}")
 
 

@@ -173,6 +173,14 @@ def delete_owned(device: str, alias: str) -> None:
             kernel.run([netlink.delete_link(device)], ignore=_GONE)
 
 
+def hand_over(device: str, alias: str, heir: str) -> None:
+    """The interface that carries our mark ``alias`` carries ``heir`` from now on."""
+    link = find(device)
+    if link is not None and link.alias == alias:
+        with Netlink() as kernel:
+            kernel.run([netlink.set_link(index=link.index, alias=heir)], ignore=_GONE)
+
+
 def put_aside(device: str, table: str, alias: str) -> bool:
     """Take the bridge out of use at once; it is deleted by ``sweep``.
 

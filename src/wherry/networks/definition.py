@@ -16,6 +16,9 @@ from wherry.networks.values import (
     GATEWAY_MODE_6,
     ICC,
     INHIBIT,
+    IPVLAN_FLAG,
+    IPVLAN_MODE,
+    MACVLAN_MODE,
     MASQUERADE,
     MTU,
     PARENT,
@@ -36,8 +39,12 @@ _BOOLEAN = frozenset({"1", "t", "T", "TRUE", "true", "True"}) | frozenset(
     {"0", "f", "F", "FALSE", "false", "False"}
 )
 _GATEWAY_MODES = frozenset({"", "nat", "nat-unprotected", "routed", "isolated"})
-MACVLAN_MODES = ("bridge", "vepa", "passthru", "private")
-IPVLAN_MODES = ("l2", "l3", "l3s")
+CHILD_OPTIONS = {
+    MACVLAN_MODE: ("macvlan", ("bridge", "vepa", "passthru", "private"), "mode "),
+    IPVLAN_MODE: ("ipvlan", ("l2", "l3", "l3s"), "mode "),
+    IPVLAN_FLAG: ("ipvlan", ("bridge", "private", "vepa"), ""),
+}
+"""Option -> its driver, its values (the first is the default), what Docker calls such a value."""
 
 
 @dataclass(frozen=True)
@@ -137,10 +144,12 @@ def check_options(driver: str, options: Mapping[str, str]) -> None:
     for name in (GATEWAY_MODE_4, GATEWAY_MODE_6):
         if options.get(name, "") not in _GATEWAY_MODES:
             raise Invalid(f"unknown gateway mode {options[name]!r} ({name})")
-    if driver == "macvlan" and options.get("macvlan_mode", "bridge") not in MACVLAN_MODES:
-        raise Invalid(f"requested macvlan mode '{options['macvlan_mode']}' is not valid")
-    if driver == "ipvlan" and options.get("ipvlan_mode", "l2") not in IPVLAN_MODES:
-        raise Invalid(f"requested ipvlan mode '{options['ipvlan_mode']}' is not valid")
+    for option, (owner, known, which) in CHILD_OPTIONS.items():
+        if driver == owner and (options.get(option) or known[0]) not in known:
+            raise Invalid(
+                f"requested {option.replace('_', ' ')} '{options[option]}' is not valid, "
+                f"'{known[0]}' {which}is the {owner} driver default"
+            )
 
 
 def _subnets(

@@ -24,6 +24,9 @@ from wherry.networks.values import (
     GATEWAY_MODE_6,
     ICC,
     INHIBIT,
+    IPVLAN_FLAG,
+    IPVLAN_MODE,
+    MACVLAN_MODE,
     MASQUERADE,
     MTU,
     PARENT,
@@ -48,8 +51,8 @@ class Driver(Protocol):
     async def create(self, network: Network) -> None:
         """Make what the network needs; idempotent, and repairs what is missing."""
 
-    async def remove(self, network: Network) -> None:
-        """Take it away. No error for what is gone already."""
+    async def remove(self, network: Network, others: Sequence[Network] = ()) -> None:
+        """Take it away, but for what ``others`` use too. No error for what is gone already."""
 
     def interface(self, network: Network, endpoint: Endpoint) -> Interface:
         """The endpoint's interface, without default routes."""
@@ -182,7 +185,7 @@ class BridgeDriver:
         self._refused.pop(network.id, None)
         return link is not None and link.alias != alias and not link.alias.startswith("wherry:")
 
-    async def remove(self, network: Network) -> None:
+    async def remove(self, network: Network, others: Sequence[Network] = ()) -> None:
         self._refused.pop(network.id, None)
         self._foreign.discard(network.id)
         self._firewall.set_bridge(network.id, None)
@@ -233,11 +236,22 @@ class ChildDriver:
         for other in others:
             if other.device != network.device or other.driver not in ("macvlan", "ipvlan"):
                 continue
-            modes = (network.options.get("macvlan_mode"), other.options.get("macvlan_mode"))
-            if other.driver != self.kind or "passthru" in modes:
+            if other.driver != self.kind or not self._share(network, other):
                 raise Conflict(
                     f"network {other.name} is already using parent interface {network.device}"
                 )
+
+    def _share(self, network: Network, other: Network) -> bool:
+        """Whether both can have interfaces on one parent. ``passthru`` has it alone; all ipvlan
+        of a parent have one mode, and the kernel would change it for those that run."""
+        if self.kind == "macvlan":
+            return "passthru" not in (each.options.get(MACVLAN_MODE) for each in (network, other))
+        defaults = ((IPVLAN_MODE, "l2"), (IPVLAN_FLAG, "bridge"))
+        ours, theirs = (
+            [each.options.get(option) or default for option, default in defaults]
+            for each in (network, other)
+        )
+        return ours == theirs
 
     async def create(self, network: Network) -> None:
         await asyncio.to_thread(self._create, network)
@@ -278,19 +292,28 @@ class ChildDriver:
                     [netlink.add_pair(name, other), netlink.set_link(other, up=True), marked]
                 )
 
-    async def remove(self, network: Network) -> None:
+    async def remove(self, network: Network, others: Sequence[Network] = ()) -> None:
         alias = bridges.alias_of(self._table, network.id)
-        await asyncio.to_thread(bridges.delete_owned, network.device, alias)
+        sharing = [each for each in others if each.device == network.device]
+        if not sharing:
+            await asyncio.to_thread(bridges.delete_owned, network.device, alias)
+        else:
+            heir = bridges.alias_of(self._table, sharing[0].id)
+            await asyncio.to_thread(bridges.hand_over, network.device, alias, heir)
 
     def interface(self, network: Network, endpoint: Endpoint) -> Interface:
-        modes = netlink.MACVLAN_MODES if self.kind == "macvlan" else netlink.IPVLAN_MODES
-        default = "bridge" if self.kind == "macvlan" else "l2"
+        if self.kind == "macvlan":
+            mode = netlink.MACVLAN_MODES[network.options.get(MACVLAN_MODE) or "bridge"]
+        else:
+            mode = netlink.IPVLAN_MODES[network.options.get(IPVLAN_MODE) or "l2"]
+        flag = network.options.get(IPVLAN_FLAG) if self.kind == "ipvlan" else ""
         return Interface(
             kind=self.kind,
             parent=network.device,
             name=endpoint.interface,
             mac=endpoint.mac,
-            mode=modes[network.options.get(f"{self.kind}_mode", default)],
+            mode=mode,
+            flags=netlink.IPVLAN_FLAGS[flag or "bridge"],
             mtu=network.number(MTU),
             addresses=_addresses(endpoint),
         )
@@ -307,7 +330,7 @@ class PlainDriver:
     async def create(self, network: Network) -> None:
         return None
 
-    async def remove(self, network: Network) -> None:
+    async def remove(self, network: Network, others: Sequence[Network] = ()) -> None:
         return None
 
     def interface(self, network: Network, endpoint: Endpoint) -> Interface:

@@ -52,7 +52,7 @@ class NetworkManagement:
             return await self._make(network)
 
     async def _make(self, network: Network) -> tuple[str, str]:
-        others = [each for each in self._book.networks.values() if not each.config_only]
+        others = self._made()
         driver = self._service.drivers[network.driver]
         if not network.config_only:
             driver.check(network, others)
@@ -62,7 +62,7 @@ class NetworkManagement:
                 await driver.create(network)
         except BaseException:
             self._book.remove_network(network)
-            await asyncio.shield(driver.remove(network))
+            await asyncio.shield(driver.remove(network, others))
             raise
         if network.driver == "bridge" and not network.config_only and self.on_bridge is not None:
             await self.on_bridge()
@@ -70,6 +70,10 @@ class NetworkManagement:
             await asyncio.to_thread(bridges.enable_forwarding, ipv6=True)
         self._service.tell("create", network)
         return network.id, ""
+
+    def _made(self) -> list[Network]:
+        """Networks that have something on this host."""
+        return [each for each in self._book.networks.values() if not each.config_only]
 
     def _from_config(self, request: NetworkCreate) -> NetworkCreate:
         name = (request.config_from and request.config_from.network) or ""
@@ -155,7 +159,7 @@ class NetworkManagement:
             raise Forbidden(f'configuration network "{network.name}" is in use by {users[0]}')
         self._book.remove_network(network)
         if not network.config_only:
-            await self._service.drivers[network.driver].remove(network)
+            await self._service.drivers[network.driver].remove(network, self._made())
         self._service.tell("destroy", network)
 
     async def repair(self, network_id: str) -> None:
@@ -444,10 +448,10 @@ def _chosen(routes: Mapping[int, Endpoint]) -> tuple[str, str]:
 
 def _routes(
     networks: Mapping[str, Network], routes: Mapping[int, Endpoint]
-) -> list[tuple[str, str, str, bool]]:
-    found = []
+) -> list[tuple[str, str, str, Sequence[int]]]:
+    found: list[tuple[str, str, str, Sequence[int]]] = []
     for version, each in routes.items():
-        direct = version == 4 and networks[each.network_id].driver == "ipvlan"
+        direct = [version] if networks[each.network_id].direct else []
         gateways = (each.gateway4, "") if version == 4 else ("", each.gateway6)
         found.append((each.interface, *gateways, direct))
     return found

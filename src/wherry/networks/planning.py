@@ -80,6 +80,8 @@ def check_settings(network: Network, settings: Mapping[str, Any]) -> None:
         raise Invalid("\n".join(["invalid endpoint settings:", *lines]))
     if settings.get("MacAddress"):
         ipam.check_mac(settings["MacAddress"])
+        if network.driver == "ipvlan":
+            raise Invalid("ipvlan interfaces do not support custom mac address assignment")
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
@@ -142,22 +144,29 @@ def endpoint(
             continue
         addresses[version] = (address, subnet.prefix, subnet.router)
     (ipv4, prefix4, gateway4), (ipv6, prefix6, gateway6) = addresses[4], addresses[6]
-    mac = settings.get("MacAddress") or ""
+    closed = network.internal or network.direct
     return Endpoint(
         id=endpoint_id,
         network_id=network.id,
         container_id=sandbox.container_id,
         interface=interface,
         host_interface=f"veth{endpoint_id[:7]}" if network.driver == "bridge" else "",
-        mac=ipam.check_mac(mac) if mac else ipam.mac_of(ipv4, endpoint_id),
+        mac=_mac(network, settings, ipv4, endpoint_id),
         ipv4=ipv4,
         ipv4_prefix=prefix4,
         ipv6=ipv6,
         ipv6_prefix=prefix6,
-        gateway4="" if network.internal else gateway4,
-        gateway6="" if network.internal else gateway6,
+        gateway4="" if closed else gateway4,
+        gateway6="" if closed else gateway6,
         names=dns_names(sandbox, settings) if network.named else [],
     )
+
+
+def _mac(network: Network, settings: Mapping[str, Any], ipv4: str, endpoint_id: str) -> str:
+    if network.driver == "ipvlan":
+        return ""  # the parent's
+    asked = settings.get("MacAddress") or ""
+    return ipam.check_mac(asked) if asked else ipam.mac_of(ipv4, endpoint_id)
 
 
 def _free(
@@ -195,8 +204,7 @@ def gateways(
         for each in order:
             address = each.ipv4 if version == 4 else each.ipv6
             gateway = each.gateway4 if version == 4 else each.gateway6
-            direct = by_id[each.network_id].driver == "ipvlan" and version == 4
-            if address and (gateway or direct):
+            if address and (gateway or by_id[each.network_id].direct):
                 found[version] = each
                 break
     return found

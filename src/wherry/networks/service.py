@@ -227,7 +227,7 @@ class NetworkService:
             found,
             gateway4=endpoint.gateway4 if first else "",
             gateway6=endpoint.gateway6 if second else "",
-            direct4=first and network.driver == "ipvlan",
+            direct=[n for n, here in ((4, first), (6, second)) if here and network.direct],
         )
 
     async def plug(

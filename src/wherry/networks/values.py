@@ -21,6 +21,7 @@ GATEWAY_MODE_4 = OPTION + "bridge.gateway_mode_ipv4"
 GATEWAY_MODE_6 = OPTION + "bridge.gateway_mode_ipv6"
 IFACE_PREFIX = OPTION + "container_iface_prefix"
 PARENT = "parent"
+MACVLAN_MODE, IPVLAN_MODE, IPVLAN_FLAG = "macvlan_mode", "ipvlan_mode", "ipvlan_flag"
 
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 
@@ -87,6 +88,12 @@ class Network(msgspec.Struct, frozen=True, omit_defaults=True):
     def number(self, option: str) -> int:
         value = self.options.get(option, "")
         return int(value) if value.isdigit() else 0
+
+    @property
+    def direct(self) -> bool:
+        """Whether packets leave a container without a gateway: the kernel routes them between the
+        parent and its children, and asks no neighbour for an address (ipvlan beyond ``l2``)."""
+        return self.driver == "ipvlan" and self.options.get(IPVLAN_MODE) in ("l3", "l3s")
 
     @property
     def default_bridge(self) -> bool:

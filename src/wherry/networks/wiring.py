@@ -35,6 +35,7 @@ class Interface:
     group: int = 0
     """Interface group of the host's end, by which what nobody knows any more is found."""
     mode: int = 0
+    flags: int = 0
     mtu: int = 0
     isolated: bool = False
     """Other containers cannot be reached through the bridge."""
@@ -42,8 +43,8 @@ class Interface:
     gateway4: str = ""
     """Default route to be set now; empty: none through this interface."""
     gateway6: str = ""
-    direct4: bool = False
-    """Default route straight out of the interface (no gateway known)."""
+    direct: Sequence[int] = ()
+    """Families whose default route leads straight out of the interface, without a gateway."""
 
 
 @dataclass
@@ -169,6 +170,7 @@ def _outer(space: Namespace, each: Interface) -> Message:
         each.name,
         parent=parent,
         mode=each.mode,
+        flags=each.flags,
         mac=each.mac if each.kind == "macvlan" else "",
         mtu=each.mtu,
         namespace=space.fd,
@@ -184,7 +186,7 @@ def _inner(each: Interface) -> list[Message]:
     index = _index(each.name)
     messages = [netlink.set_link(index=index, up=True)]
     messages += [netlink.add_address(index, text, size) for text, size in each.addresses]
-    return messages + default_routes(index, each.gateway4, each.gateway6, each.direct4)
+    return messages + default_routes(index, each.gateway4, each.gateway6, each.direct)
 
 
 def _index(name: str) -> int:
@@ -194,15 +196,15 @@ def _index(name: str) -> int:
     return found
 
 
-def default_routes(index: int, gateway4: str, gateway6: str, direct4: bool) -> list[Message]:
-    messages = []
-    if gateway4:
-        messages.append(netlink.add_route(index, gateway=gateway4))
-    elif direct4:
-        messages.append(netlink.add_route(index))
-    if gateway6:
-        messages.append(netlink.add_route(index, gateway=gateway6))
-    return messages
+def default_routes(
+    index: int, gateway4: str, gateway6: str, direct: Sequence[int]
+) -> list[Message]:
+    """Routes through the gateways there are, and straight out of the interface by family."""
+    messages = [
+        netlink.add_route(index, gateway=gateway) for gateway in (gateway4, gateway6) if gateway
+    ]
+    families = {4: socket.AF_INET, 6: socket.AF_INET6}
+    return messages + [netlink.add_route(index, family=families[each]) for each in direct]
 
 
 def unplug(space: Namespace, name: str) -> None:
@@ -211,16 +213,16 @@ def unplug(space: Namespace, name: str) -> None:
         kernel.run([netlink.delete_link(name)], ignore=_GONE)
 
 
-def reroute(space: Namespace, routes: Sequence[tuple[str, str, str, bool]]) -> None:
-    """Replace the default routes by those of (interface, gateway4, gateway6, direct4)."""
+def reroute(space: Namespace, routes: Sequence[tuple[str, str, str, Sequence[int]]]) -> None:
+    """Replace the default routes by those of (interface, gateway4, gateway6, direct)."""
     with netns.entered(space.fd), Netlink() as kernel:
         for family in (socket.AF_INET, socket.AF_INET6):
             with contextlib.suppress(NetlinkError):
                 kernel.run([netlink.delete_route(family=family)], ignore=_GONE)
         found = [
             message
-            for name, gateway4, gateway6, direct4 in routes
-            for message in default_routes(_index(name), gateway4, gateway6, direct4)
+            for name, gateway4, gateway6, direct in routes
+            for message in default_routes(_index(name), gateway4, gateway6, direct)
         ]
         _run(kernel, found)
 

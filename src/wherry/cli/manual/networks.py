@@ -17,13 +17,17 @@ asked for) and is found by its name and its aliases.""",
     "network create": Page(
         """
 Make a network. Containers in it reach each other by name, and those in others not at all.
-Drivers: bridge (the default) and macvlan. Addresses are taken from the daemon's pools unless
---subnet says otherwise; --internal has no way out. The id is printed.""",
+Drivers: bridge (the default), macvlan and ipvlan. Addresses are taken from the daemon's pools
+unless --subnet says otherwise; --internal has no way out. The id is printed.""",
         [
             ("A network of one's own", "network create backend"),
             (
                 "With addresses",
                 "network create --subnet 172.30.0.0/16 --ip-range 172.30.5.0/24 backend",
+            ),
+            (
+                "On a VLAN of the host's card",
+                "network create -d macvlan -o parent=eth0.10 --subnet 10.0.10.0/24 floor",
             ),
             ("Without a way out, with IPv6", "network create --internal --ipv6 vault"),
         ],
