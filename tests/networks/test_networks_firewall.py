@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 
+import pytest
+
 from wherry.networks.firewall import Firewall
 
 
@@ -42,3 +44,18 @@ async def test_a_table_that_is_lost_during_a_change_is_written_again() -> None:
         nft.go.set()
     assert len(nft.scripts) == 2
     assert nft.scripts[0] == nft.scripts[1]
+
+
+async def test_what_others_delete_while_the_table_is_written_is_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    firewall = Firewall("test")
+    nft = Slow()
+    nft.go.set()
+    firewall._nft = nft  # type: ignore[assignment]
+    told = iter([(True, True), (True, True)])
+    monkeypatch.setattr(firewall, "_drain", lambda: next(told))
+    for write in (firewall.sync, firewall.rebuild):
+        await write()
+        assert firewall._repair is not None
+        firewall._stop_repair()

@@ -121,9 +121,16 @@ class Firewall:
         return ruleset.elements(self._bridges.values(), published, self._linked)
 
     async def _write(self, wanted: ruleset.Elements) -> None:
-        """The whole table; where that fails, the next ``sync`` writes it."""
-        self._applied = None
-        await self._apply(self._whole(wanted), wanted)
+        """The whole table; where that fails, the next ``sync`` writes it.
+
+        What others take from it before we have heard that it stands is noticed too.
+        """
+        self._applied = wanted
+        try:
+            await self._apply(self._whole(wanted), wanted)
+        except BaseException:
+            self._applied = None
+            raise
 
     async def _apply(self, script: str, wanted: ruleset.Elements) -> None:
         await self._quietly(lambda: self._nft.run(script))
