@@ -9,6 +9,7 @@ import pytest
 from wherry.linux import nft
 from wherry.networks import neighbours as module
 from wherry.networks.neighbours import Neighbours
+from wherry.networks.zones import Zones
 
 
 def test_nothing_is_appended_after_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -17,7 +18,7 @@ def test_nothing_is_appended_after_the_end(monkeypatch: pytest.MonkeyPatch) -> N
     def asked(text: str) -> str:
         raise AssertionError(f"nft was asked: {text}")
 
-    neighbours = Neighbours(7)
+    neighbours = Neighbours(7, Zones(list))
     neighbours.part()
     monkeypatch.setattr(nft, "run", asked)
     assert neighbours.come_to_terms() == []

@@ -44,6 +44,7 @@ from wherry.networks.values import (
     Sandbox,
     Subnet,
 )
+from wherry.networks.zones import Zones
 from wherry.store.database import Database
 from wherry.store.networks import NetworkTable
 from wherry.store.paths import Paths
@@ -71,7 +72,8 @@ class Networks:
         self._spaces = Spaces(paths.netns)
         self._names = Names(paths.resolver_socket)
         self._names.reopened_by(self._reopen)
-        bridge = BridgeDriver(table, self.firewall, self._sweeper)
+        zones = Zones(self.firewall.bridges, allowed=settings.iptables)
+        bridge = BridgeDriver(table, self.firewall, zones, self._sweeper)
         drivers: dict[str, Driver] = {
             "bridge": bridge,
             "macvlan": ChildDriver("macvlan", table),
@@ -93,7 +95,7 @@ class Networks:
         self._warnings: list[str] = []
         allowed = (("iptables", settings.iptables), ("ip6tables", settings.ip6tables))
         programs = [program for program, may in allowed if may]
-        self._neighbours = Neighbours(bridges.live_group(table), programs)
+        self._neighbours = Neighbours(bridges.live_group(table), zones, programs)
         self._meeting = asyncio.Lock()
         self._attending = False
         self.service.on_adopt = self._adopt
@@ -346,6 +348,7 @@ class Networks:
         await self.close()
 
     async def _take_down(self) -> None:
+        await asyncio.to_thread(self._neighbours.part)
         for network in list(self._book.networks.values()):
             if not network.config_only:
                 with contextlib.suppress(OSError, WherryError):
@@ -354,7 +357,6 @@ class Networks:
         await self.service.publisher.forwarding.stop()
         with contextlib.suppress(OSError, WherryError):
             await self.firewall.remove()
-        await asyncio.to_thread(self._neighbours.part)
 
     @property
     def host_gateway(self) -> str:

@@ -34,6 +34,7 @@ from wherry.networks.values import (
     Network,
 )
 from wherry.networks.wiring import Interface
+from wherry.networks.zones import Zones
 
 _QUIET = 1.0
 """Seconds without a removal before what was put aside is deleted."""
@@ -120,9 +121,10 @@ class BridgeDriver:
 
     publishes = True
 
-    def __init__(self, table: str, firewall: Firewall, sweeper: Sweeper) -> None:
+    def __init__(self, table: str, firewall: Firewall, zones: Zones, sweeper: Sweeper) -> None:
         self._table = table
         self._firewall = firewall
+        self._zones = zones
         self._sweeper = sweeper
         self._refused: dict[str, Conflict] = {}
         """By network id, why its interface cannot be used: containers are told when they start."""
@@ -164,11 +166,16 @@ class BridgeDriver:
             await asyncio.gather(
                 self._firewall.sync(),
                 asyncio.to_thread(bridges.ensure, spec, network.id),
+                self._settle_zones(),
             )
         except BaseException:
             self._firewall.set_bridge(network.id, None)
             await self._firewall.sync()
             raise
+
+    async def _settle_zones(self) -> None:
+        if self._zones.active:
+            await asyncio.to_thread(self._zones.settle)
 
     def foreign(self, network: Network) -> bool:
         """Whether the network's bridge was the user's when it was last seen to."""
@@ -196,6 +203,7 @@ class BridgeDriver:
             bridges.alias_of(self._table, network.id),
         )
         await self._firewall.sync()
+        await self._settle_zones()
         self._sweeper.later()
 
     def interface(self, network: Network, endpoint: Endpoint) -> Interface:

@@ -13,7 +13,7 @@ from typing import TypeVar
 from wherry.errors import WherryError
 from wherry.linux import nft
 from wherry.linux.tasks import spawn
-from wherry.networks import ruleset
+from wherry.networks import ruleset, zones
 from wherry.networks.ruleset import BridgeRules, Linked, Published
 
 _log = logging.getLogger(__name__)
@@ -25,6 +25,8 @@ _DELETIONS = frozenset({2, 5, 8, 11, 14})
 """DELTABLE, DELCHAIN, DELRULE, DELSET, DELSETELEM of ``nf_tables_msg_types``."""
 _CHANGES = frozenset({2, 3, 5, 8})
 """Also NEWCHAIN, which tells of a changed policy."""
+_OTHERS = (b"filter\0", zones.TABLE.encode() + b"\0")
+"""Tables of other firewalls that are in our way."""
 _SO_RCVBUFFORCE, _ROOM = 33, 8 << 20
 _QUIET = 0.3
 """Seconds without a foreign change before the table is repaired."""
@@ -48,7 +50,7 @@ class Firewall:
         self._repair: asyncio.TimerHandle | None = None
         self._others: asyncio.TimerHandle | None = None
         self.on_others: Callable[[], None] | None = None
-        """Called when the iptables filter tables have changed, some time after."""
+        """Called when the tables of iptables or firewalld have changed, some time after."""
 
     def set_bridge(self, network_id: str, rules: BridgeRules | None) -> None:
         """None takes the network's rules away."""
@@ -56,6 +58,10 @@ class Firewall:
             self._bridges.pop(network_id, None)
         else:
             self._bridges[network_id] = rules
+
+    def bridges(self) -> list[str]:
+        """The bridges that the rules know; any thread may ask."""
+        return [each.device for each in list(self._bridges.values())]
 
     def set_published(self, container_id: str, published: Iterable[Published]) -> None:
         """The container's ports from now on; none takes them away."""
@@ -188,7 +194,7 @@ class Firewall:
             self._repair = None
 
     def _drain(self) -> tuple[bool, bool]:
-        """Read what the kernel has told: whether our table, and iptables', lost something."""
+        """Read what the kernel has told: whether our table, and those of others, lost something."""
         ours = others = False
         name = self.table.encode() + b"\0"
         while self._watch is not None:
@@ -202,7 +208,9 @@ class Firewall:
                 others = True
                 continue
             ours = ours or _changed(data, name, _DELETIONS, self._nft.made)
-            others = others or _changed(data, b"filter\0", _CHANGES, self._nft.made)
+            others = others or any(
+                _changed(data, each, _CHANGES, self._nft.made) for each in _OTHERS
+            )
         if others and self._others is None and self.on_others is not None:
             self._others = asyncio.get_running_loop().call_later(1.0, self._tell_others)
         return ours, others

@@ -6,6 +6,7 @@ containers, and with br_netfilter even from each other. Nothing of such a firewa
 removed; where, and only where, the policy is drop, two rules are appended behind all of its own:
 packets from and to our bridges (an interface group) are left to our table. Whatever its rules
 say comes first. The configuration can forbid it, and then nothing is ever put there.
+firewalld, which has no place behind its rules, is asked for a zone (``zones``).
 ``docs/guide/networks.md`` has the whole of it, ``docs/design/networks.md`` what else was weighed.
 """
 
@@ -20,6 +21,7 @@ from collections.abc import Iterable
 
 from wherry.errors import WherryError
 from wherry.linux import nft
+from wherry.networks.zones import Zones
 
 _log = logging.getLogger(__name__)
 _TABLE = re.compile(r"^table (\S+) (\S+) \{", re.MULTILINE)
@@ -50,9 +52,12 @@ def dropping(chains: str) -> list[str]:
 class Neighbours:
     """What was appended, and what is in the way. Blocking; called in threads."""
 
-    def __init__(self, group: int, allowed: Iterable[str] = ("iptables", "ip6tables")) -> None:
+    def __init__(
+        self, group: int, zones: Zones, allowed: Iterable[str] = ("iptables", "ip6tables")
+    ) -> None:
         """``group``: the bridges' interface group; ``allowed``: settings that are on."""
         self._group = group
+        self._zones = zones
         self._allowed = frozenset(allowed)
         self._appended: set[str] = set()
         self._looked = False
@@ -60,7 +65,9 @@ class Neighbours:
         self._parted = False
 
     def come_to_terms(self) -> list[str]:
-        """Append our rules where a policy drops, take them away where it does not any more.
+        """See that packets from and to our bridges pass.
+
+        Our rules are appended where a policy drops, and taken away where it does no more.
 
         Returns warnings about what is in the way still. Nothing is done after ``part``: a change
         of the firewall that was seen before it may be told only now.
@@ -86,12 +93,13 @@ class Neighbours:
             f"WARNING: the firewall table {table!r} of this host drops forwarded packets: "
             "containers reach other hosts, and are reached, only where it has a rule for them"
             for table in left
-        ]
+        ] + self._zones.look(chains)
 
     def part(self) -> None:
         """Take our rules away again, for good."""
         with self._turn:
             self._parted = True
+            self._zones.part()
             for table in sorted(self._appended):
                 self._take_away(table)
 
