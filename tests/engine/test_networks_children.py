@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from tests.support.host import needs_interfaces
 from tests.support.networks import (
     FAR4,
     FAR6,
@@ -32,9 +33,9 @@ from wherry.wire.network import IPAM, IPAMPool, NetworkCreate
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("far")]
 
-needs_vlan = pytest.mark.skipif("not available('vlan')", reason="this kernel has no VLANs")
-needs_macvlan = pytest.mark.skipif("not available('macvlan')", reason="this kernel has no macvlan")
-needs_ipvlan = pytest.mark.skipif("not available('ipvlan')", reason="this kernel has no ipvlan")
+needs_vlan = needs_interfaces("vlan")
+needs_macvlan = needs_interfaces("macvlan")
+needs_ipvlan = needs_interfaces("ipvlan")
 
 TAG, TAGGED4, TAGGED6 = 10, "198.51.100.2", "2001:db8:10::2"
 """A VLAN of the far host, and its addresses there."""
@@ -207,7 +208,7 @@ async def test_ipvlan_is_routed_by_the_parents_host(
     ours, theirs = ("192.0.2.1", "2001:db8::1"), [FAR4, FAR6]
     if parent != "uplink":
         if not available("vlan"):
-            pytest.skip("this kernel has no VLANs")
+            pytest.skip("this kernel has no vlan interfaces")
         ours, theirs = ("198.51.100.1", "2001:db8:10::1"), [TAGGED4, TAGGED6]
         inside(far, partial(give, "eth0", TAGGED4, TAGGED6, vlan=TAG))
     await daemon.management.create(
