@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ class Past:
     def __init__(self) -> None:
         self.asked: list[tuple[int | None, int | None]] = []
 
-    async def stream(self, since: int | None, until: int | None) -> AsyncIterator[Event]:
+    async def stream(self, since: int | None, until: int | None) -> AsyncGenerator[Event, None]:
         self.asked.append((since, until))
         yield Event(1, 10**9, "container", "start", "c", {})
         yield Event(2, 2 * 10**9, "image", "pull", "i", {})

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -96,7 +104,9 @@ class FakeImages:
     ) -> list[str]:
         raise NotImplementedError
 
-    def save(self, names: Sequence[str], *, platform: str | None = None) -> AsyncIterator[bytes]:
+    def save(
+        self, names: Sequence[str], *, platform: str | None = None
+    ) -> AsyncGenerator[bytes, None]:
         raise NotImplementedError
 
     async def import_(self, stream: AsyncIterator[bytes], **options: Any) -> str:

@@ -65,7 +65,7 @@ async def test_waiting_listeners_are_woken_in_order() -> None:
     assert await asyncio.gather(*takers) == [["start", "die"]] * 3
     assert events.listeners == 3
     for stream in streams:
-        await stream.aclose()  # type: ignore[attr-defined]
+        await stream.aclose()
     assert events.listeners == 0
 
 

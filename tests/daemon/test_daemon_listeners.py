@@ -9,13 +9,14 @@ import ssl
 import stat
 from collections.abc import Awaitable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.support.certificates import certificates
 
 from wherry.api.routing import Router
 from wherry.api.server import ApiServer
-from wherry.daemon import systemd
+from wherry.daemon import listeners, systemd
 from wherry.daemon.config import Config, combine
 from wherry.daemon.listeners import Listener, open_all
 from wherry.errors import Conflict, Invalid
@@ -101,6 +102,7 @@ def test_a_file_in_the_way(tmp_path: Path) -> None:
         ("tcp://127.0.0.1:0", {"tls": True}, "--tlsverify"),
         ("tcp://127.0.0.1:0", {"tlsverify": True}, "--tlscacert"),
         ("tcp://127.0.0.1:99999", {"insecure_loopback": True}, "tcp://127.0.0.1:99999"),
+        ("tcp://" + "a" * 64 + ":1", {"insecure_loopback": True}, "invalid host tcp://aaa"),
         ("fd://", {}, "no sockets were passed"),
         ("unix:///tmp/g.sock", {"group": "no-such-group"}, "no-such-group"),
     ],
@@ -110,6 +112,25 @@ def test_refused(host: str, settings: dict[str, object], named: str) -> None:
         open_all(config(host, **settings))
     assert named in failure.value.message
     assert not Path("/tmp/g.sock").exists()
+
+
+def test_all_addresses_of_a_host_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[socket.socket] = []
+
+    class Kept(socket.socket):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            made.append(self)
+
+    found = [
+        (socket.AF_INET, socket.SOCK_STREAM, 0, "", (address, 0))
+        for address in ("127.0.0.1", "192.0.2.1")  # the second is nobody's
+    ]
+    monkeypatch.setattr(listeners, "_resolved", lambda *_: (None, found))
+    monkeypatch.setattr(socket, "socket", Kept)
+    with pytest.raises(Invalid, match="cannot listen on tcp://x"):
+        open_all(config("tcp://x"))
+    assert [sock.fileno() for sock in made] == [-1, -1]
 
 
 def test_passed_sockets_stand_for_the_same_host(

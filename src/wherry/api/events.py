@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Protocol
 
 from aiohttp import web
@@ -18,7 +18,7 @@ from wherry.wire.filters import Filters
 class Events(Protocol):
     """Implemented by the daemon's event bus."""
 
-    def stream(self, since: int | None, until: int | None) -> AsyncIterator[Event]:
+    def stream(self, since: int | None, until: int | None) -> AsyncGenerator[Event, None]:
         """Events from ``since`` (None: from now) to ``until`` (None: for ever), ns since 1970.
 
         The subscription is made by the call itself, not by the first step.
@@ -54,14 +54,14 @@ class EventRoutes:
         filters.validate(FILTERS)
         sort = media_type(call.request.headers.get("Accept", ""))
         before = b"\x1e" if sort == "application/json-seq" else b""
-        happened = self._events.stream(since, until)
         response = web.StreamResponse(headers={"Content-Type": sort})
-        await response.prepare(call.request)
-        with contextlib.suppress(ConnectionError):
-            async for event in happened:
-                if matches(event, filters):
-                    await response.write(before + self._text(event) + b"\n")
-            await response.write_eof()
+        async with contextlib.aclosing(self._events.stream(since, until)) as happened:
+            await response.prepare(call.request)
+            with contextlib.suppress(ConnectionError):
+                async for event in happened:
+                    if matches(event, filters):
+                        await response.write(before + self._text(event) + b"\n")
+                await response.write_eof()
         return response
 
     def _text(self, event: Event) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
 from typing import Any
 
 from aiohttp import web
@@ -119,15 +120,16 @@ class ImageRoutes:
         return await self._save(call, names)
 
     async def _save(self, call: Call, names: list[str]) -> web.StreamResponse:
-        stream = self._images.save(names, platform=platform(call.query.maybe("platform")))
-        # What is unknown is said with a status, before the reply begins.
-        first = await anext(stream)
-        response = web.StreamResponse(headers={"Content-Type": "application/x-tar"})
-        await response.prepare(call.request)
-        await response.write(first)
-        async for chunk in stream:
-            await response.write(chunk)
-        await response.write_eof()
+        wanted = platform(call.query.maybe("platform"))
+        async with aclosing(self._images.save(names, platform=wanted)) as stream:
+            # What is unknown is said with a status, before the reply begins.
+            first = await anext(stream)
+            response = web.StreamResponse(headers={"Content-Type": "application/x-tar"})
+            await response.prepare(call.request)
+            await response.write(first)
+            async for chunk in stream:
+                await response.write(chunk)
+            await response.write_eof()
         return response
 
     async def create(self, call: Call) -> web.StreamResponse:

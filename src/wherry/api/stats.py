@@ -24,11 +24,12 @@ class StatsRoutes:
         one_shot = call.query.flag("one-shot")
         if follow and one_shot:
             raise Invalid("cannot have stream=true and one-shot=true")
-        samples = self._containers.stats(call.path["id"], follow=follow, one_shot=one_shot)
+        stream = self._containers.stats(call.path["id"], follow=follow, one_shot=one_shot)
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
-        await response.prepare(call.request)
-        with contextlib.suppress(ConnectionError):
-            async for sample in samples:
-                await response.write(msgspec.json.encode(sample) + b"\n")
-            await response.write_eof()
+        async with contextlib.aclosing(stream) as samples:
+            await response.prepare(call.request)
+            with contextlib.suppress(ConnectionError):
+                async for sample in samples:
+                    await response.write(msgspec.json.encode(sample) + b"\n")
+                await response.write_eof()
         return response

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any
 
 from wherry.containers import inspect, wait
@@ -394,7 +394,7 @@ class ContainerEngine:
 
     def stats(
         self, ref: str, *, follow: bool, one_shot: bool = False
-    ) -> AsyncIterator[dict[str, Any]]:
+    ) -> AsyncGenerator[dict[str, Any], None]:
         return self._stats.stream(self._book.get(ref), follow=follow, one_shot=one_shot)
 
     async def path_stat(self, ref: str, path: str) -> dict[str, Any]:

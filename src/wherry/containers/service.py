@@ -6,7 +6,7 @@ name, with or without the leading slash. ``NotFound`` text: "No such container: 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -274,7 +274,7 @@ class ContainerStats(Protocol):
 
     def stats(
         self, ref: str, *, follow: bool, one_shot: bool = False
-    ) -> AsyncIterator[dict[str, Any]]:
+    ) -> AsyncGenerator[dict[str, Any], None]:
         """Samples of ``GET /containers/{id}/stats``: one a second, or one in all.
 
         Raises ``NotFound`` before the first sample is asked for.

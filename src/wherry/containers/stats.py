@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -64,7 +64,7 @@ class Stats:
 
     async def stream(
         self, live: Live, *, follow: bool, one_shot: bool
-    ) -> AsyncIterator[dict[str, Any]]:
+    ) -> AsyncGenerator[dict[str, Any], None]:
         """Samples each second until the container is removed; or one.
 
         One sample without ``one_shot`` waits for a second one, so that rates can be told.

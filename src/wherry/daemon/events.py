@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
 from wherry.errors import WherryError
 from wherry.store.events import EventTable
@@ -56,12 +56,12 @@ class EventBus:
         if rest:
             asyncio.get_running_loop().call_soon(self._wake, rest)
 
-    def stream(self, since: int | None, until: int | None) -> AsyncIterator[Event]:
+    def stream(self, since: int | None, until: int | None) -> AsyncGenerator[Event, None]:
         """Events from ``since`` (None: from now) to ``until`` (None: for ever), in order."""
         at = self._table.last() if since is None else self._table.before_time(since)
         return self._stream(at, until)
 
-    async def _stream(self, at: int, until: int | None) -> AsyncIterator[Event]:
+    async def _stream(self, at: int, until: int | None) -> AsyncGenerator[Event, None]:
         self.listeners += 1
         try:
             while True:

@@ -204,7 +204,7 @@ def _resolved(host: str, rest: str, config: Config) -> tuple[ssl.SSLContext | No
         raise Invalid(f"invalid host {host}: a TCP address has no path")
     try:
         found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter: a label of over 63 characters
         raise Invalid(f"invalid host {host}: {error}") from error
     if tls is None:
         _refuse_open(host, [str(each[4][0]) for each in found], config)
@@ -225,6 +225,8 @@ def _tcp(host: str, rest: str, config: Config) -> list[Listener]:
             sock.close()
             if listeners and family == socket.AF_INET6:
                 continue
+            for listener in listeners:
+                listener.close()
             raise Invalid(f"cannot listen on {host}: {error.strerror}") from error
         listeners.append(Listener(sock, tls))
     return listeners

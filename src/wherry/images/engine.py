@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from wherry.errors import NotImplementedYet
@@ -121,7 +121,9 @@ class ImageEngine:
         with self._whole():
             return await self._load.run(stream, progress, platform)
 
-    def save(self, names: Sequence[str], *, platform: str | None = None) -> AsyncIterator[bytes]:
+    def save(
+        self, names: Sequence[str], *, platform: str | None = None
+    ) -> AsyncGenerator[bytes, None]:
         return self._save.stream(names, platform)
 
     async def import_(

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,9 @@ class Save:
             reference = None
         return [(named.rows[0], reference)]
 
-    async def stream(self, names: Sequence[str], platform: str | None) -> AsyncIterator[bytes]:
+    async def stream(
+        self, names: Sequence[str], platform: str | None
+    ) -> AsyncGenerator[bytes, None]:
         """The archive. Names are looked up at once, content is held until the end."""
         if not names:
             raise missing("")
@@ -91,8 +94,10 @@ class Save:
                 if path is None:
                     # An image of another platform that was never here in full.
                     continue
-                async for chunk in _file(b"blobs/sha256/" + digests.hex_of(digest).encode(), path):
-                    yield chunk
+                name = b"blobs/sha256/" + digests.hex_of(digest).encode()
+                async with aclosing(_file(name, path)) as chunks:
+                    async for chunk in chunks:
+                        yield chunk
             yield b"".join(
                 [
                     _document(b"index.json", self._index(roots, platform)),
@@ -159,7 +164,7 @@ def _document(name: bytes, value: object) -> bytes:
     return _member(name, tarfmt.REGULAR, len(data)) + data + tarwrite.padding(len(data))
 
 
-async def _file(name: bytes, path: Path) -> AsyncIterator[bytes]:
+async def _file(name: bytes, path: Path) -> AsyncGenerator[bytes, None]:
     try:
         file = await asyncio.to_thread(path.open, "rb")
     except FileNotFoundError as error:

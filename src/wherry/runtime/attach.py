@@ -70,7 +70,8 @@ class SocketStream:
         self._park = park
         self._loop = asyncio.get_running_loop()
         self._closed = False
-        self._waiting: asyncio.Future[None] | None = None
+        self._reading: asyncio.Future[None] | None = None
+        self._writing: asyncio.Future[None] | None = None
 
     async def read(self) -> tuple[int, bytes] | None:
         while not self._closed:
@@ -94,26 +95,40 @@ class SocketStream:
 
     async def _readable(self) -> None:
         """Until there is something to read, or the stream is closed by another task."""
-        waiting = self._waiting = self._loop.create_future()
+        waiting = self._reading = self._loop.create_future()
         self._loop.add_reader(self._sock, _wake, waiting)
         try:
             await waiting
         finally:
-            self._waiting = None
+            self._reading = None
             if not self._closed:
                 self._loop.remove_reader(self._sock)
 
     async def write(self, data: bytes) -> None:
-        view = memoryview(data)
-        for start in range(0, len(view), _PACKET):
+        left = memoryview(data)
+        while left and not self._closed:
             try:
-                await self._loop.sock_sendall(self._sock, view[start : start + _PACKET])
+                sent = self._sock.send(left[:_PACKET])
+            except (BlockingIOError, InterruptedError):
+                await self._writable()
             except (BrokenPipeError, ConnectionResetError):
                 return  # the process has ended: what is typed to it is lost, as with Docker
-            except OSError:
-                if self._closed:
-                    return
-                raise
+            else:
+                left = left[sent:]
+
+    async def _writable(self) -> None:
+        """Until there is room for a packet, or the stream is closed by another task.
+
+        The loop's ``sock_sendall`` would wait for ever for a socket that was closed meanwhile.
+        """
+        waiting = self._writing = self._loop.create_future()
+        self._loop.add_writer(self._sock, _wake, waiting)
+        try:
+            await waiting
+        finally:
+            self._writing = None
+            if not self._closed:
+                self._loop.remove_writer(self._sock)
 
     async def close_stdin(self) -> None:
         with suppress(OSError):
@@ -126,8 +141,9 @@ class SocketStream:
         self._closed = True
         self._loop.remove_reader(self._sock)
         self._loop.remove_writer(self._sock)
-        if self._waiting is not None:
-            _wake(self._waiting)
+        for waiting in (self._reading, self._writing):
+            if waiting is not None:
+                _wake(waiting)
         if self._park:
             self._loop.add_reader(self._sock, _drain, self._sock, self._loop)
         else:

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,8 +112,8 @@ class Commands:
         environment: Mapping[str, str] = ENVIRONMENT,
     ) -> Finished:
         """Run to its end. Raises ``Unavailable`` when it takes more than ``limit`` seconds."""
-        out, err = os.memfd_create("out"), os.memfd_create("err")
-        try:
+        with ExitStack() as files:
+            out, err = _memory("out", files), _memory("err", files)
             child = await self.start(
                 lambda: start(arguments, environment=environment, stdout=out, stderr=err)
             )
@@ -128,9 +128,13 @@ class Commands:
                     + " ".join(arguments[1:])
                 ) from error
             return Finished(code, _content(out), _content(err))
-        finally:
-            os.close(out)
-            os.close(err)
+
+
+def _memory(name: str, files: ExitStack) -> int:
+    """A file without a place, closed with ``files``."""
+    fd = os.memfd_create(name)
+    files.callback(os.close, fd)
+    return fd
 
 
 def _content(fd: int, limit: int = 1 << 20) -> str:
