@@ -73,6 +73,9 @@ def test_contexts(tmp_path: Path) -> None:
     assert Choice(borrowed, {}).endpoint().host == DEFAULT_HOST
     with pytest.raises(BadHost, match="context not found"):
         Choice(own, {}, context="nope").endpoint()
+    for odd in ("\udcff", "\ud800"):  # not UTF-8, on a command line or in a file
+        with pytest.raises(BadHost, match="context not found"):
+            Choice(own, {}, context=odd).endpoint()
 
 
 def test_config_folder(tmp_path: Path) -> None:
@@ -91,6 +94,9 @@ def test_config_folder(tmp_path: Path) -> None:
     assert not load("", env).borrowed
     (tmp_path / ".wherry" / "config.json").write_text("{nope")
     with pytest.raises(BadHost, match="loading config file"):
+        load("", env)
+    (tmp_path / ".wherry" / "config.json").write_bytes(b'{"psFormat": "\xff"}')
+    with pytest.raises(BadHost, match=r"loading config file: .*can't decode byte 0xff"):
         load("", env)
 
 
@@ -146,7 +152,9 @@ def test_split_address(address: str, found: tuple[str, int]) -> None:
 
 
 def test_bad_hosts(tmp_path: Path) -> None:
-    for host in ("foo://x", "tcp://h:port", "ssh://-oProxyCommand=x"):
+    long = "tcp://" + "a" * 64
+    ports = [f"tcp://h:{port}" for port in ("port", "\u00b2", "\u0663", "0", "65536", "1" * 5000)]
+    for host in ("foo://x", "ssh://-oProxyCommand=x", long, f"{long}:1", *ports):
         with pytest.raises(BadHost):
             connect(rules.Endpoint(host, None, "", True))
     with pytest.raises(CannotConnect, match="Is the wherry daemon running"):

@@ -8,9 +8,12 @@ import ssl
 import threading
 from pathlib import Path
 
+import pytest
 from tests.support.certificates import certificates
 
-from wherry.client.config import Tls
+from wherry.client import transport
+from wherry.client.config import Endpoint, Tls
+from wherry.client.errors import BadHost
 from wherry.client.tls import client_context, close_notify
 
 
@@ -34,6 +37,32 @@ def test_an_answer_that_has_come_already_is_read_after_the_half_close(tmp_path: 
                 answer += chunk
         server.join()
     assert (heard, answer) == ([b"question"], b"answerand more")
+
+
+def test_a_server_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "CONNECT_TIMEOUT", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        there = Endpoint(f"tcp://127.0.0.1:{port}", Tls(verify=False), "", True)
+        with pytest.raises(BadHost, match=r"no answer to the TLS handshake in 0\.2 s"):
+            transport.connect(there)
+
+
+def test_no_time_limit_after_the_handshake(tmp_path: Path) -> None:
+    certificates(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = threading.Thread(target=_serve, args=(listening, tmp_path, []))
+        server.start()
+        port = listening.getsockname()[1]
+        tls = Tls(ca=str(tmp_path / "ca.pem"))
+        with transport.connect(Endpoint(f"tcp://127.0.0.1:{port}", tls, "", True)) as link:
+            assert link.gettimeout() is None
+            link.sendall(b"question")
+            assert link.recv(100) == b"answer"
+            assert isinstance(link, ssl.SSLSocket)
+            close_notify(link)
+            assert link.recv(100) == b"and more"
+        server.join()
 
 
 def _serve(listening: socket.socket, folder: Path, heard: list[bytes]) -> None:

@@ -139,6 +139,8 @@ def read_json(path: str) -> dict[str, Any]:
             raw = file.read()
     except OSError:
         raw = ""
+    except UnicodeDecodeError as error:
+        raise BadHost(f"loading config file: {path}: {error}") from None
     if not raw.strip():
         return {}
     import json

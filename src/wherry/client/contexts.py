@@ -30,7 +30,8 @@ _NAME = "^[a-zA-Z0-9][a-zA-Z0-9_.+-]+$"
 def context_id(name: str) -> str:
     import hashlib
 
-    return hashlib.sha256(name.encode()).hexdigest()
+    # "surrogatepass": a name that is no UTF-8 names no context, which is an answer too.
+    return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def check_name(name: str) -> None:

@@ -22,11 +22,15 @@ def connect(endpoint: Endpoint) -> socket.socket:
         if scheme in ("tcp", "http", "https"):
             sock = _tcp(rest, "https" if endpoint.tls or scheme == "https" else "http")
             if endpoint.tls or scheme == "https":
-                return _secure(sock, rest, endpoint.tls)
+                sock = _secure(sock, rest, endpoint.tls)
+            sock.settimeout(None)
             return sock
     except OSError as error:
         denied = isinstance(error, PermissionError)
         raise CannotConnect(endpoint.host, error.strerror or str(error), denied) from None
+    except ValueError as error:
+        # A name that cannot be asked for, as with a label of over 63 characters.
+        raise BadHost(f"unable to parse docker host `{endpoint.host}`: {error}") from None
     if scheme == "ssh":
         return _ssh(rest)
     raise BadHost(f"unable to parse docker host `{endpoint.host}`: unknown scheme {scheme!r}")
@@ -84,10 +88,10 @@ def _unix(path: str) -> socket.socket:
 
 
 def _tcp(rest: str, scheme: str) -> socket.socket:
+    """Connected; the time limit stays on it, for the TLS handshake."""
     address = rest.split("/", 1)[0]
     name, port = split_address(address, 2376 if scheme == "https" else 2375)
     sock = socket.create_connection((name, port), timeout=CONNECT_TIMEOUT)
-    sock.settimeout(None)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     return sock
@@ -100,7 +104,8 @@ def split_address(address: str, default_port: int) -> tuple[str, int]:
         port = after.removeprefix(":")
     else:
         name, _, port = address.partition(":")
-    if port and not (port.isdigit() and 0 < int(port) < 65536):
+    plain = port.isascii() and port.isdigit() and len(port) <= 5
+    if port and not (plain and 0 < int(port) < 65536):
         raise BadHost(f"unable to parse docker host `tcp://{address}`: bad port {port!r}")
     return name or "127.0.0.1", int(port) if port else default_port
 
@@ -116,6 +121,10 @@ def _secure(sock: socket.socket, rest: str, tls: Tls | None) -> socket.socket:
     except ssl.SSLError as error:
         sock.close()
         raise BadHost(f"error during connect: {explained(error, tls)}") from None
+    except TimeoutError:
+        sock.close()
+        reason = f"no answer to the TLS handshake in {CONNECT_TIMEOUT:g} s"
+        raise BadHost(f"error during connect: {reason}") from None
     except OSError as error:
         sock.close()
         raise BadHost(f"error during connect: {error}") from None
