@@ -40,6 +40,15 @@ def test_words() -> None:
         wishes(host, {LABEL: "a:healthy"})
 
 
+def test_a_long_chain() -> None:
+    last = 5000
+    chain = {str(number): [str(number + 1)] for number in range(last)}
+    assert circle("0", lambda name: chain.get(name, ())) == []
+    chain[str(last)] = [str(last - 1)]
+    back = [str(last - 1), str(last), str(last - 1)]
+    assert circle("0", lambda name: chain.get(name, ())) == back
+
+
 def seen(status: Status, **parts: Any) -> Any:
     state = State(status=status, exit_code=parts.pop("code", 0), health=parts.pop("health", None))
     policy = RestartPolicy(name=parts.pop("policy", "no"))

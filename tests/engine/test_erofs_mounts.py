@@ -14,8 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from wherry.images.layers.erofs import INDEX, TAR, ErofsBackend
 from wherry.images.worker import erofs, layertree
 from wherry.linux import syscalls
+from wherry.store.paths import Paths
 from wherry.trees import tarfmt
 
 _CALLS = syscalls.LinuxSyscalls()
@@ -180,3 +182,24 @@ def test_the_same_members_give_the_same_bytes() -> None:
         erofs.write(tree, out, len(archive))
         images.append(out.getvalue())
     assert images[0] == images[1]
+
+
+def test_what_a_killed_daemon_tried_is_cleared(tmp_path: Path) -> None:
+    """It was killed between the mount of the empty layer and its end."""
+    paths = Paths(tmp_path / "data", tmp_path / "run")
+    folder = paths.tmp / "probe-0badcafe"
+    folder.mkdir(parents=True)
+    image = io.BytesIO()
+    erofs.write(layertree.Tree(), image, 0)
+    (folder / INDEX).write_bytes(image.getvalue())
+    (folder / TAR).write_bytes(bytes(1024))
+    target = folder / "mnt"
+    target.mkdir()
+    device = f"device={folder / TAR}"
+    _CALLS.mount(str(folder / INDEX), str(target), "erofs", syscalls.MS_RDONLY, device)
+    try:
+        assert ErofsBackend(paths).available()
+        assert list(paths.tmp.iterdir()) == []
+    finally:
+        if os.path.ismount(target):
+            _CALLS.umount(str(target), syscalls.MNT_DETACH)

@@ -43,6 +43,15 @@ def test_expansion(word: str, want: str) -> None:
     assert expand(word, ENV) == want
 
 
+def test_substitutions_inside_of_each_other_have_a_limit() -> None:
+    def nested(levels: int) -> str:
+        return "${NO:-" * levels + "x" + "}" * levels
+
+    assert expand(nested(50), ENV) == "x"
+    with pytest.raises(Invalid, match="more than 50 substitutions inside of each other"):
+        expand(nested(1000), ENV)
+
+
 @given(st.text("a$\\{}'\":-+? ", max_size=12))
 def test_any_word_is_a_value_or_the_one_error(word: str) -> None:
     with contextlib.suppress(Invalid):

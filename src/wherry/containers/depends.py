@@ -80,24 +80,23 @@ def relabelled(host: HostConfig, before: Mapping[str, str], after: Mapping[str, 
 
 def circle(start: str, needs: Callable[[str], Sequence[str]]) -> list[str]:
     """A way from ``start`` back to itself, or to a name that is passed twice; empty: none."""
-    path: list[str] = []
-    done: set[str] = set()
-
-    def walk(name: str) -> list[str]:
-        if name in path:
-            return [*path[path.index(name) :], name]
-        if name in done:
-            return []
-        path.append(name)
-        for each in needs(name):
-            found = walk(each)
-            if found:
-                return found
-        path.pop()
-        done.add(name)
-        return []
-
-    return walk(start)
+    path = [start]
+    """The way walked so far; beside it what each name on it still needs. No recursion: a chain may
+    be longer than the interpreter's stack."""
+    left = [iter(needs(start))]
+    seen = {start}
+    while path:
+        each = next(left[-1], None)
+        if each is None:
+            path.pop()
+            left.pop()
+        elif each not in seen:
+            seen.add(each)
+            path.append(each)
+            left.append(iter(needs(each)))
+        elif each in path:
+            return [*path[path.index(each) :], each]
+    return []
 
 
 def judge(wish: Wish, record: Record, *, begun: bool, seen: bool, restarts: int) -> str:

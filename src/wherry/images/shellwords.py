@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 from wherry.errors import Invalid
 
+_DEEPEST = 50
+"""Substitutions inside of each other: each level reads the rest of its word again."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9@*#]")
 
 
@@ -42,6 +44,12 @@ def split(line: str) -> list[str]:
 
 def expand(word: str, env: Mapping[str, str]) -> str:
     """One word with quotes removed and variables replaced; ``Invalid`` when a quote stays open."""
+    return _expand(word, env, 0)
+
+
+def _expand(word: str, env: Mapping[str, str], depth: int) -> str:
+    if depth > _DEEPEST:
+        raise Invalid(f"more than {_DEEPEST} substitutions inside of each other")
     out: list[str] = []
     at = 0
     while at < len(word):
@@ -53,13 +61,13 @@ def expand(word: str, env: Mapping[str, str]) -> str:
             out.append(word[at + 1 : end])
             at = end + 1
         elif char == '"':
-            text, at = _double(word, at + 1, env)
+            text, at = _double(word, at + 1, env, depth)
             out.append(text)
         elif char == "\\":
             out.append(word[at + 1 : at + 2])
             at += 2
         elif char == "$":
-            text, at = _variable(word, at + 1, env)
+            text, at = _variable(word, at + 1, env, depth)
             out.append(text)
         else:
             out.append(char)
@@ -67,7 +75,7 @@ def expand(word: str, env: Mapping[str, str]) -> str:
     return "".join(out)
 
 
-def _double(word: str, at: int, env: Mapping[str, str]) -> tuple[str, int]:
+def _double(word: str, at: int, env: Mapping[str, str], depth: int) -> tuple[str, int]:
     out: list[str] = []
     while at < len(word):
         char = word[at]
@@ -78,7 +86,7 @@ def _double(word: str, at: int, env: Mapping[str, str]) -> tuple[str, int]:
             out.append(following if following and following in '"$\\' else char + following)
             at += 2
         elif char == "$":
-            text, at = _variable(word, at + 1, env)
+            text, at = _variable(word, at + 1, env, depth)
             out.append(text)
         else:
             out.append(char)
@@ -86,7 +94,7 @@ def _double(word: str, at: int, env: Mapping[str, str]) -> tuple[str, int]:
     raise Invalid("unexpected end of statement while looking for matching double-quote")
 
 
-def _variable(word: str, at: int, env: Mapping[str, str]) -> tuple[str, int]:
+def _variable(word: str, at: int, env: Mapping[str, str], depth: int) -> tuple[str, int]:
     """What stands after ``$`` at ``at``: its value and where the word goes on."""
     if word[at : at + 1] != "{":
         found = _NAME.match(word, at)
@@ -105,7 +113,7 @@ def _variable(word: str, at: int, env: Mapping[str, str]) -> tuple[str, int]:
     if operator not in ("-", "+", "?"):
         raise Invalid(f"unsupported modifier ({operator}) in substitution")
     end = _closing(word, at + 1)
-    other = expand(word[at + 1 : end], env)
+    other = _expand(word[at + 1 : end], env, depth + 1)
     value = env.get(name)
     given = bool(value) if colon else value is not None
     if operator == "-":

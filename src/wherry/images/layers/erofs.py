@@ -24,6 +24,7 @@ from wherry.store.paths import Paths
 
 INDEX = "index.erofs"
 TAR = "layer.tar"
+_TARGET = "mnt"
 _log = logging.getLogger(__name__)
 
 
@@ -40,8 +41,13 @@ class ErofsBackend:
         """Whether this kernel mounts such layers here: tried, with an empty one."""
         if os.geteuid() != 0:
             return False
+        # Of a daemon that was killed while it tried.
+        for left in self._paths.tmp.glob("probe-*"):
+            with suppress(OSError):
+                self._calls.umount(str(left / _TARGET), MNT_DETACH)
+            self._remove(left)
         folder = self._paths.tmp / f"probe-{secrets.token_hex(4)}"
-        target = folder / "mnt"
+        target = folder / _TARGET
         try:
             target.mkdir(parents=True)
             tree = layertree.Tree()
@@ -57,12 +63,17 @@ class ErofsBackend:
             _log.info("layers are unpacked, not mounted: %s", error)
             return False
         finally:
-            for name in (INDEX, TAR):
-                (folder / name).unlink(missing_ok=True)
-            for each in (target, folder):
-                with suppress(OSError):
-                    each.rmdir()
+            self._remove(folder)
         return True
+
+    def _remove(self, folder: Path) -> None:
+        """What ``available`` makes, unmounted."""
+        for name in (INDEX, TAR):
+            with suppress(OSError):
+                (folder / name).unlink()
+        for each in (folder / _TARGET, folder):
+            with suppress(OSError):
+                each.rmdir()
 
     def _was_available(self) -> bool:
         """On a full disk nothing can be tried: layers of an earlier daemon must do as proof."""
