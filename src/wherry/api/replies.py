@@ -52,10 +52,6 @@ def empty(status: int = 204) -> web.Response:
     return web.Response(status=status)
 
 
-def text_reply(text: str, status: int = 200) -> web.Response:
-    return web.Response(text=text, status=status)
-
-
 def error_reply(error: BaseException) -> web.Response:
     """Any failure as Docker writes it: ``{"message": ...}``; 304 has no body."""
     status, message = status_of(error)

@@ -289,8 +289,3 @@ def check_config(config: Config) -> None:
     hostname = config.hostname or ""
     if len(hostname) > 63:
         raise Invalid(f"invalid hostname format: {hostname}")
-
-
-def check_update(host: HostConfig) -> None:
-    """Resources of an update in themselves. Raises ``Invalid``."""
-    check_resources(host, HostFacts())

@@ -286,9 +286,6 @@ class Execs:
             "Pid": state.process.pid if state.process is not None and state.running else 0,
         }
 
-    def container_of(self, exec_id: str) -> str:
-        return self.get(exec_id).container_id
-
     def forget(self, live: Live) -> None:
         """The container is gone."""
         for state in [each for each in self._execs.values() if each.container_id == live.id]:

@@ -15,8 +15,6 @@ from wherry.containers.record import as_list
 from wherry.errors import Invalid
 from wherry.wire.container import Config, CreateRequest, HealthConfig
 
-_DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
 
 def merge_config(request: CreateRequest, image: Mapping[str, Any] | None) -> Config:
     """The container's ``Config``. ``image``: the image's ``config`` object, Pascal-case keys.
@@ -97,20 +95,6 @@ def merge_env(own: Iterable[str], base: Iterable[str]) -> list[str]:
         name = each.partition("=")[0]
         if name not in removed:
             result.setdefault(name, each)
-    return list(result.values())
-
-
-def process_env(config: Config, hostname: str) -> list[str]:
-    """The environment of the first process: PATH, HOSTNAME, TERM, then what is configured.
-
-    PATH and TERM are defaults; an own value wins (moby ``CreateDaemonEnvironment``).
-    """
-    start = [_DEFAULT_PATH, f"HOSTNAME={hostname}"]
-    if config.tty:
-        start.append("TERM=xterm")
-    result = {each.partition("=")[0]: each for each in start}
-    for each in config.env or ():
-        result[each.partition("=")[0]] = each
     return list(result.values())
 
 

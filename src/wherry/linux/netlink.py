@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK = 16, 17, 18, 19
-RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
+RTM_NEWADDR, RTM_GETADDR = 20, 22
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 
 _REQUEST, _ACK, _ROOT_MATCH, _EXCLUSIVE, _CREATE, _REPLACE = 1, 4, 0x300, 0x200, 0x400, 0x100
@@ -251,12 +251,6 @@ def add_address(index: int, address: str, prefix: int) -> Message:
         mask = (1 << (32 - prefix)) - 1
         body += attribute(4, struct.pack(">I", int.from_bytes(raw, "big") | mask))
     return Message(RTM_NEWADDR, _CREATE | _REPLACE, body, f"add address {address}/{prefix}")
-
-
-def delete_address(index: int, address: str, prefix: int) -> Message:
-    family, raw = _packed(address)
-    body = struct.pack("=BBBBI", family, prefix, 0, 0, index) + attribute(2, raw)
-    return Message(RTM_DELADDR, 0, body, f"delete address {address}/{prefix}")
 
 
 def _route(family: int, size: int, scope: int) -> bytes:

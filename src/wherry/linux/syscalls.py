@@ -38,7 +38,6 @@ MS_SHARED = 1 << 20
 
 MNT_DETACH = 2
 
-FSCONFIG_SET_FLAG = 0
 FSCONFIG_SET_STRING = 1
 FSCONFIG_CMD_CREATE = 6
 FSOPEN_CLOEXEC = 1
@@ -93,8 +92,6 @@ class Syscalls(Protocol):
     def fsopen(self, fstype: str) -> int: ...
 
     def fsconfig_string(self, fd: int, key: str, value: str) -> None: ...
-
-    def fsconfig_flag(self, fd: int, key: str) -> None: ...
 
     def fsconfig_create(self, fd: int) -> None: ...
 
@@ -214,9 +211,6 @@ class LinuxSyscalls:
             _text(value),
             0,
         )
-
-    def fsconfig_flag(self, fd: int, key: str) -> None:
-        self._syscall(f"fsconfig {key}", _SYS_FSCONFIG, fd, FSCONFIG_SET_FLAG, _text(key), None, 0)
 
     def fsconfig_create(self, fd: int) -> None:
         self._syscall("fsconfig create", _SYS_FSCONFIG, fd, FSCONFIG_CMD_CREATE, None, None, 0)
@@ -380,9 +374,6 @@ class RecordingSyscalls:
 
     def fsconfig_string(self, fd: int, key: str, value: str) -> None:
         self._record("fsconfig", key, value)
-
-    def fsconfig_flag(self, fd: int, key: str) -> None:
-        self._record("fsconfig_flag", key)
 
     def fsconfig_create(self, fd: int) -> None:
         self._record("fsconfig_create")

@@ -245,14 +245,5 @@ def _with_gateway(subnet: Subnet, request: NetworkCreate, options: Mapping[str, 
     )
 
 
-def parse_bip(text: str) -> Subnet:
-    """``--bip 10.1.2.1/24``: the default bridge's address and its subnet."""
-    try:
-        found = ipaddress.ip_interface(text)
-    except ValueError as error:
-        raise Invalid(f"invalid --bip {text!r}: an address with its prefix is expected") from error
-    return Subnet(str(found.network), str(found.ip), gateway_asked=True)
-
-
 def overlapping(subnet: IPNetwork, others: Iterable[IPNetwork]) -> bool:
     return any(subnet.version == each.version and subnet.overlaps(each) for each in others)

@@ -28,7 +28,7 @@ _LIST_FILTERS = ("dangling", "driver", "id", "label", "label!", "name", "scope",
 class NetworkManagement:
     """What ``/networks`` asks. Shares the service's state and locks."""
 
-    def __init__(self, service: NetworkService, *, local: ipam.Pool, forwarding: bool = True):
+    def __init__(self, service: NetworkService, *, local: ipam.Pool):
         self._service = service
         self._book = service.book
         self._local = local
