@@ -200,6 +200,7 @@ def test_two_daemons_side_by_side(own_engine: Engine) -> None:
         ["--config", "/no/such/file"],
         ["--add-runtime", "x=/no/such/runtime"],
         ["--default-runtime", "nosuch"],
+        ["--add-runtime", "crun=/bin/false", "--default-runtime", "crun"],
         ["--bip", "nonsense"],
     ],
 )

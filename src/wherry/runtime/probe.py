@@ -16,6 +16,8 @@ from wherry.runtime.conmon import ConmonRuntime
 from wherry.runtime.port import RuntimeFacts
 
 PREFERRED = ("crun", "runc")
+_PATIENCE = 120.0
+"""Seconds that a program may take to say its version: at boot everything starts at once."""
 
 
 def hidden_mounts(run_dir: Path) -> list[Hidden]:
@@ -32,6 +34,16 @@ def version_of(text: str) -> str:
     """``1.8.1`` from what ``--version`` prints; empty when there is none."""
     match = re.search(r"version:?\s+v?(\d+[\w.+~-]*)", text)
     return match[1] if match else ""
+
+
+def _lack(wanted: str, failures: Mapping[str, str]) -> str:
+    """Why there is no runtime to work with."""
+    if wanted:
+        return f"the OCI runtime {wanted} cannot be run: {failures.get(wanted, 'it is not there')}"
+    if failures:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
+        return f"no OCI runtime can be run: {reasons}"
+    return "no OCI runtime is installed: install the package crun or runc"
 
 
 async def open_runtime(
@@ -56,21 +68,21 @@ async def open_runtime(
     commands = Commands(mounts)
     names = [name for name, path in runtimes.items() if Path(path).is_file()]
     answers = await asyncio.gather(
-        *(commands.run([runtimes[name], "--version"], limit=10.0) for name in names),
-        commands.run([monitor, "--version"], limit=10.0),
+        *(commands.run([runtimes[name], "--version"], limit=_PATIENCE) for name in names),
+        commands.run([monitor, "--version"], limit=_PATIENCE),
         return_exceptions=True,
     )
-    versions = {}
+    versions, failures = {}, {}
     for name, answer in zip(names, answers, strict=False):
-        if not isinstance(answer, BaseException) and answer.code == 0:
+        if isinstance(answer, BaseException):
+            failures[name] = str(answer)
+        elif answer.code == 0:
             versions[name] = version_of(answer.stdout)
+        else:
+            failures[name] = f"exit code {answer.code} {answer.stderr.strip()}"
     chosen = default or next((name for name in PREFERRED if name in versions), "")
     if not chosen or chosen not in versions:
-        raise Unavailable(
-            f"the OCI runtime {chosen} cannot be run"
-            if chosen
-            else "no OCI runtime is installed: install the package crun or runc"
-        )
+        raise Unavailable(_lack(chosen, failures))
     last = answers[-1]
     facts = RuntimeFacts(
         default=chosen,
