@@ -326,8 +326,8 @@ def lookup(
     return [str(each.rdata) for each in reply.rr]
 
 
-def ask(address: str, port: int, *, udp: bool = False, timeout: float = 2.0) -> str:
-    """What the echo server says; "" when nobody answers."""
+def ask(address: str, port: int, *, udp: bool = False, timeout: float = 20.0) -> str:
+    """What the echo server says; "" when nobody answers: say how long that may take."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM if udp else socket.SOCK_STREAM) as sock:
         sock.settimeout(timeout)
