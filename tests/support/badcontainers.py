@@ -66,7 +66,7 @@ TABLE: dict[str, tuple[Bad, ...]] = {
         no_container("/containers/{id}/json"),
         Bad("/containers/a%2Fb/json", 404, ""),
         Bad("/containers/%20/json", 404, "No such container"),
-        Bad("/containers//json", 404, "page not found"),
+        Bad("/containers//json", 404, "invalid container name or ID: value is empty"),
     ),
     "GET /containers/{id}/top": (
         no_container("/containers/{id}/top"),

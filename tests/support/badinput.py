@@ -25,7 +25,7 @@ _SYSTEM: dict[str, tuple[Bad, ...]] = {
         Bad("/v9999999999.1/version", 404, "page not found"),
         Bad("/vx/version", 404, "page not found"),
         Bad("/version/", 404, "page not found"),
-        Bad("//version", 404, "page not found"),
+        Bad("//version//", 404, "page not found"),
         Bad("/version%00", 400, "null byte"),
     ),
     "GET /info": (not_this("POST", "/info"), Bad("/info/more", 404, "page not found")),

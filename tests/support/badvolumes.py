@@ -103,7 +103,7 @@ TABLE: dict[str, tuple[Bad, ...]] = {
     ),
     f"GET {OWN}/{{name}}/export": (none(f"{OWN}/{{name}}/export"),),
     f"POST {OWN}/{{name}}/import": (
-        none(f"{OWN}/{{name}}/import", b"x"),
+        Bad(f"{OWN}/nope/import", 400, "import nope", body=b"x"),
         Bad(f"{OWN}/vol/import", 409, "not empty", body=b"no tar"),
         Bad(f"{OWN}/vol/import?overwrite=1", 400, "import vol", body=b"no tar at all" * 100),
         Bad(f"{OWN}/lim/import?overwrite=1", 400, "import lim", body=b"no tar at all" * 100),
