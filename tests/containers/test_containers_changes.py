@@ -333,6 +333,35 @@ async def test_not_while_it_is_removed(world: World) -> None:
         await world.engine.update(container, UpdateRequest(memory=64 << 20))
 
 
+async def test_an_update_that_is_not_settled_comes_first(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    container = await world.run("sleep", host=HostConfig(memory=32 << 20))
+    live = world.engine._book.get(container)
+    table = world.engine._book._table
+    real, room = table.update, [True, False, False]  # the intent is written, not that it is undone
+
+    def update(row: Any) -> None:
+        if room and not room.pop(0):
+            raise Exhausted("no space left on device")
+        real(row)
+
+    monkeypatch.setattr(table, "update", update)
+    asked = UpdateRequest(memory=64 << 20, memory_swap=-1)
+    with pytest.raises(Exhausted, match="no space left"):
+        await world.engine.update(container, asked)
+    left = live.record.intent
+    assert left is not None
+    assert room == []
+    room.append(False)  # there is room again, but not for the first word of it
+    with pytest.raises(Exhausted, match="its update before this one cannot be settled"):
+        await world.engine.update(container, UpdateRequest(labels_add={"n": "1"}))
+    assert live.record.intent == left
+    await world.engine.update(container, asked)
+    assert live.record.intent is None
+    assert live.record.host_config.memory == 64 << 20
+
+
 async def test_a_full_disk(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     container = await world.run("sleep", host=HostConfig(memory=32 << 20))
     table = world.engine._book._table

@@ -40,6 +40,9 @@ from wherry.store.paths import Paths
 from wherry.trees.flow import Inlet, Outlet
 from wherry.wire.mounts import OPERATION, MountPoint
 
+_HEAR = 10.0
+"""Seconds in which the end of a process that is gone is recorded, at the very latest."""
+
 
 class Opened:
     """A container's files: its root as a descriptor, and what lasts as long as that is open."""
@@ -138,9 +141,7 @@ class Archiver:
         path = absolute(path)
         self._check_writable(live.record, path)
         options = PutOptions(self._owner(live.record) if copy_owner else None, keep_kinds)
-        # A stopped container must not start while its writable layer is mounted here.
-        alone = contextlib.nullcontext() if live.running else live.lock
-        async with alone, self._opened(live, write=True) as opened:
+        async with self._writable(live) as opened:
             await in_own_thread(lambda: extract(opened.root, path, inlet, options), stop=stop)
 
     def _owner(self, record: Record) -> tuple[int, int] | None:
@@ -166,23 +167,50 @@ class Archiver:
         finally:
             await opened.close()
 
-    async def _open(self, live: Live, *, write: bool = False, mounts: bool = True) -> Opened:
-        record = live.record
+    @contextlib.asynccontextmanager
+    async def _writable(self, live: Live) -> AsyncIterator[Opened]:
+        """A stopped container must not start while its writable layer is mounted here."""
+        if (running := self._running(live)) is None:
+            async with live.lock:
+                if (running := self._running(live)) is None:
+                    if live.running is not None:
+                        # Its process is gone, and we are about to hear of it: until then its
+                        # layer is taken for one in use.
+                        with contextlib.suppress(TimeoutError):
+                            await asyncio.wait_for(live.over.wait(), _HEAR)
+                    async with self._opened(live, write=True) as opened:
+                        yield opened
+                    return
+        try:
+            yield running
+        finally:
+            await running.close()
+
+    def _running(self, live: Live) -> Opened | None:
+        """The files as the container's first process sees them; None when there is none."""
+        self._check_there(live.record)
+        running = live.running
+        if running is None:
+            return None
+        try:
+            descriptor = os.open(
+                f"/proc/{running.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+            )
+        except OSError:
+            return None  # it has just ended: its layers are still there
+        return Opened(Root(descriptor, self._namespaces.calls, live.record.name, running.pid))
+
+    def _check_there(self, record: Record) -> None:
         if record.status in (Status.REMOVING, Status.DEAD):
             raise Conflict(f"container {record.id} is marked for removal")
-        running = live.running
-        if running is not None and mounts:
-            try:
-                descriptor = os.open(
-                    f"/proc/{running.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-                )
-            except OSError:
-                pass  # it has just ended: its layers are still there
-            else:
-                calls = self._namespaces.calls
-                return Opened(Root(descriptor, calls, record.name, running.pid))
+
+    async def _open(self, live: Live, *, write: bool = False, mounts: bool = True) -> Opened:
+        record = live.record
+        self._check_there(record)
         if not mounts:
             return await self._mounted(live, (), write=write)
+        if (running := self._running(live)) is not None:
+            return running
         if not record.mount_points:
             return await self._mounted(live, self._host_files(record), write=write)
         return await self._with_volumes(live, write=write)

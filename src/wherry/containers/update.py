@@ -31,7 +31,7 @@ from wherry.containers.service import Outcome
 from wherry.containers.specs import Specs
 from wherry.containers.transitions import Status, has_process
 from wherry.containers.watch import let_go
-from wherry.errors import Conflict, Internal, Invalid, WherryError
+from wherry.errors import Conflict, Exhausted, Internal, Invalid, WherryError
 from wherry.images.service import Images
 from wherry.linux.failpoint import reach
 from wherry.linux.livemounts import LiveMounts, is_above
@@ -96,6 +96,13 @@ class Updater:
                 )
             if record.intent is not None:
                 await self.settle(live)
+                if live.record.intent is not None:
+                    # What is known of the earlier one must not be lost before it is taken back.
+                    raise Exhausted(
+                        f"container {record.id}: its update before this one cannot be settled: "
+                        "the disk is full"
+                    )
+                record = live.record
             asked, discarded = self._specs.possible(asked)
             changed = self._with_wishes(record, changes(record, asked))
             outcome = Outcome([*discarded, *changed.warnings])
