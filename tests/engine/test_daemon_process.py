@@ -9,7 +9,9 @@ import signal
 import socket
 import stat
 import subprocess
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -261,3 +263,40 @@ def test_clients_over_mutual_tls(stopped: Engine) -> None:
     assert run("client", "cp", f"{name}:/in", str(folder / "out")).returncode == 0
     assert (folder / "out").read_bytes() == big
     assert run("rogue", "version").returncode != 0
+
+
+def test_a_plugin_that_never_ends_its_answer_holds_up_no_end(stopped: Engine) -> None:
+    """It sends a byte now and then: no time limit of a socket's ends the thread that listens."""
+    stopped.start()
+    assert stopped.process is not None
+    folder = stopped.root / "run" / "plugins"
+    folder.mkdir()
+    over = threading.Event()
+    begun = threading.Event()
+
+    def plugin(listening: socket.socket) -> None:
+        sock, _ = listening.accept()
+        with sock, suppress(OSError):
+            sock.recv(1000)
+            begun.set()
+            while not over.wait(1):
+                sock.sendall(b"x")
+
+    with socket.socket(socket.AF_UNIX) as listening, socket.socket(socket.AF_UNIX) as asking:
+        listening.bind(str(folder / "mute.sock"))
+        listening.listen()
+        listening.settimeout(300)
+        thread = threading.Thread(target=plugin, args=(listening,))
+        thread.start()
+        try:
+            asking.connect(str(stopped.socket))
+            body = b'{"Name": "v", "Driver": "mute"}'
+            head = f"Content-Type: application/json\r\nContent-Length: {len(body)}"
+            asking.sendall(
+                f"POST /volumes/create HTTP/1.1\r\nHost: x\r\n{head}\r\n\r\n".encode() + body
+            )
+            assert begun.wait(300)
+            assert stopped.stop() == 0
+        finally:
+            over.set()
+            thread.join()

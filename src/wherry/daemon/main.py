@@ -6,16 +6,33 @@ import asyncio
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from wherry.daemon import lean
 from wherry.errors import WherryError
 
+_LEAVE = 5.0
+"""Seconds for threads that are still at work after the end."""
+
 
 def main() -> NoReturn:
     """The command: exits with 0 after an orderly end, 1 when the start fails."""
     sys.exit(serve(sys.argv[1:]))
+
+
+def _leave_soon() -> None:
+    """All is written and closed. What the interpreter still waits for are its threads, and one of
+    them may hang for as long as a volume plugin does, or the server of a mount."""
+
+    def leave() -> None:
+        logging.getLogger("wherryd").warning("leaving threads that hang")
+        os._exit(0)
+
+    timer = threading.Timer(_LEAVE, leave)
+    timer.daemon = True
+    timer.start()
 
 
 def _watched_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -50,6 +67,7 @@ def serve(arguments: Sequence[str]) -> int:
             return 0
         with asyncio.Runner(loop_factory=_watched_loop()) as runner:
             runner.run(run(config, build))
+            _leave_soon()
     except WherryError as error:
         print(f"wherryd: {' '.join(error.message.split())}", file=sys.stderr)
         return 1
