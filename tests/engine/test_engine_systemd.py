@@ -82,7 +82,7 @@ def score(pid: int) -> int:
 
 
 @needs_systemd
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(3000)
 def test_containers_outlive_the_service(unit: Unit) -> None:
     ctl("start", f"{unit.name}.socket")
     assert ctl("is-active", unit.name, check=False) == "inactive"
@@ -145,7 +145,7 @@ def messages(name: str) -> list[str]:
 
 
 @needs_journald
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(3000)
 def test_journald_has_what_docker_tells_it(engine: Engine, journal: None) -> None:
     """Fields, options, pieces of a long line; and ``logs`` reads it all the same."""
     name = f"fields-{engine.root.name}"
@@ -199,7 +199,7 @@ def test_journald_has_what_docker_tells_it(engine: Engine, journal: None) -> Non
 
 
 @needs_journald
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(3000)
 def test_nothing_is_lost_between_restarts(own_engine: Engine) -> None:
     """Of the journal while the container writes, and of the daemon by SIGKILL."""
     engine, count = own_engine, 600
