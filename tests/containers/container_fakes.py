@@ -252,6 +252,9 @@ class FakeRuntime:
     async def wait(self, running: Running, exit_dir: Path) -> Exit:
         return await asyncio.shield(self.boxes[running.container_id].end)
 
+    async def unmounted(self, container_id: str) -> None:
+        return None
+
     async def exit_record(self, container_id: str, exit_dir: Path) -> Exit | None:
         box = self.boxes.get(container_id)
         return box.end.result() if box is not None and box.end.done() else None

@@ -86,12 +86,18 @@ class Outgoing:
 
 class Archiver:
     def __init__(
-        self, paths: Paths, images: Images, volumes: Volumes, namespaces: PrivateMounts
+        self,
+        paths: Paths,
+        images: Images,
+        volumes: Volumes,
+        namespaces: PrivateMounts,
+        unmounted: Callable[[str], Awaitable[None]],
     ) -> None:
         self._paths = paths
         self._images = images
         self._volumes = volumes
         self._namespaces = namespaces
+        self._unmounted = unmounted
 
     async def stat(self, live: Live, path: str) -> dict[str, Any]:
         """``X-Docker-Container-Path-Stat``. Raises ``NotFound``."""
@@ -207,6 +213,7 @@ class Archiver:
     async def _open(self, live: Live, *, write: bool = False, mounts: bool = True) -> Opened:
         record = live.record
         self._check_there(record)
+        await self._unmounted(live.id)
         if not mounts:
             return await self._mounted(live, (), write=write)
         if (running := self._running(live)) is not None:

@@ -111,7 +111,7 @@ class ContainerEngine:
         self._couriers = Couriers(
             lambda live: errand_of(live.record, paths.container(live.id), facts.hostname)
         )
-        self._archiver = Archiver(paths, images, volumes, private)
+        self._archiver = Archiver(paths, images, volumes, private, runtime.unmounted)
         self._stats = Stats(book, specs.cgroup_path, facts.memory_total)
         self._looker = Looker(book, paths, images, runtime, networking, self._links)
         self._dependencies = Dependencies(book, lambda live: self.start(live.id))

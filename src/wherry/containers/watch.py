@@ -157,7 +157,7 @@ class Supervisor:
         results = await asyncio.gather(
             self._runtime.delete(live.id, bundle, record.host_config.runtime or ""),
             self._networking.detach(live.id),
-            self._volumes.release(live.id, record.mount_points),
+            self._release(live),
             return_exceptions=True,
         )
         for result in results:
@@ -172,6 +172,13 @@ class Supervisor:
             self.schedule(live)
         elif record.host_config.auto_remove and not live.keep and self._remove is not None:
             spawn(self._auto_remove(live), name=f"auto-remove {live.id[:12]}")
+
+    async def _release(self, live: Live) -> None:
+        """Drivers may unmount volumes: the container's own mounts of them go first."""
+        record = live.record
+        if record.mount_points or record.staying:
+            await self._runtime.unmounted(live.id)
+        await self._volumes.release(live.id, record.mount_points)
 
     async def _auto_remove(self, live: Live) -> None:
         assert self._remove is not None

@@ -28,6 +28,7 @@ from wherry.runtime.checks import Checks, Launcher, sweep
 from wherry.runtime.commands import ENVIRONMENT, Child, Commands, reap
 from wherry.runtime.failures import classify, message_text
 from wherry.runtime.finishing import finishing
+from wherry.runtime.holds import Holds
 from wherry.runtime.installed import Runtimes
 from wherry.runtime.monitors import (
     MONITOR_KILLED,
@@ -61,6 +62,7 @@ class ConmonRuntime:
         self._launching = launching.Launching(tools, self._runtimes, mounts.calls)
         self._sessions = Sessions(tools, self._runtimes, mounts, self._monitors)
         self._criu = criu.Criu(commands)
+        self._holds = Holds()
         self._checks = Checks(Launcher(mounts))
 
     # --- runtimes
@@ -88,6 +90,7 @@ class ConmonRuntime:
     async def _create(self, launch: Launch, runtime: tuple[str, str]) -> Running:
         bundle = launch.bundle
         environment = ENVIRONMENT if launch.restore is None else self._criu.environment()
+        await self._holds.gone(launch.container_id)
         pipe = SyncPipe()
         child: Child | None = None
         try:
@@ -100,6 +103,7 @@ class ConmonRuntime:
             if answer is None or answer.value <= 0:
                 raise await launching.failure(launch, child, answer.message if answer else "")
             running = created(launch.container_id, answer.value, child.pid)
+            self._holds.take(running)
             note = files.complete_note(bundle, running)
             if launch.restore is not None:
                 weight.slow_down(note)
@@ -144,11 +148,15 @@ class ConmonRuntime:
 
     async def wait(self, running: Running, exit_dir: Path) -> Exit:
         await self._monitors.ended(running)
+        self._holds.drop(running.container_id)
         record = await self.exit_record(running.container_id, exit_dir)
         if record is not None:
             return record
         await self._end_orphans(running)
         return files.write_exit(exit_dir, running.container_id, UNKNOWN_EXIT, MONITOR_KILLED)
+
+    async def unmounted(self, container_id: str) -> None:
+        await self._holds.gone(container_id)
 
     async def _end_orphans(self, running: Running) -> None:
         """The monitor died before its container: the processes have no stdio and no keeper."""
@@ -174,6 +182,7 @@ class ConmonRuntime:
             note = self._note(running.container_id)
             if note is not None:
                 weight.hurry(note.cgroup)
+        self._holds.take(running)
         send_signal(running.pid, running.pid_start, signal)
 
     async def pause(self, container_id: str, runtime: str = "") -> None:
@@ -209,6 +218,7 @@ class ConmonRuntime:
                 )
         if note is not None:
             await self._monitors.end(note.monitor_pid, note.monitor_start)
+            self._holds.drop(container_id)
             if note.cgroup and not quick:
                 await cgroups.kill_all(note.cgroup)
                 cgroups.remove(note.cgroup)

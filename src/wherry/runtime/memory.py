@@ -298,6 +298,9 @@ class MemoryRuntime:
         record = await self.exit_record(running.container_id, exit_dir)
         return record or Exit(255, time.time(), error="nothing is known of this container's end")
 
+    async def unmounted(self, container_id: str) -> None:
+        """Nothing is ever mounted."""
+
     async def exit_record(self, container_id: str, exit_dir: Path) -> Exit | None:
         path = exit_dir / container_id
         try:

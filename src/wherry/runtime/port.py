@@ -144,6 +144,12 @@ class Runtime(Protocol):
     async def wait(self, running: Running, exit_dir: Path) -> Exit:
         """Until the monitor has ended (and so the log is complete); then code and time."""
 
+    async def unmounted(self, container_id: str) -> None:
+        """After ``wait``: until nothing of the ended run is mounted any more.
+
+        Mounting its layers or its volumes' devices again must wait for it; nothing else need.
+        """
+
     async def exit_record(self, container_id: str, exit_dir: Path) -> Exit | None:
         """The exit written while nobody looked, or None."""
 
