@@ -84,6 +84,22 @@ async def test_an_empty_name_is_told(service: Service, method: str, path: str, k
     assert message(reply.body) == f"invalid {kind} name or ID: value is empty"
 
 
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("/v1.41/volumes/a/b", "get a/b: no such volume"),
+        ("/volumes/a%2Fb/c", "get a/b/c: no such volume"),
+        ("/networks/a/b", "network a/b not found"),
+    ],
+)
+async def test_a_name_with_a_slash_is_not_there(
+    service: Service, method: str, path: str, told: str
+) -> None:
+    reply = await service.ask(method, path)
+    assert (reply.status, message(reply.body)) == (404, told)
+
+
 @pytest.mark.parametrize("path", ["/containers//none/json", "//containers/none//json"])
 async def test_doubled_slashes_are_one(service: Service, path: str) -> None:
     """``docker inspect`` shows names with a slash in front; scripts hand them back."""

@@ -37,6 +37,7 @@ _LINK = re.compile(r"/containers/([^/]+)/([^/]+)((?:/.+)?)")
 _PLACE = re.compile(r"((?:/wherry)?/(\w+))((?:/.+)?)")
 """Where a name belongs that is not there: behind the kind of object."""
 _DOUBLED = re.compile(r"((?:/wherry)?/(\w+))/((?:/.+)?)")
+_SLASHED = re.compile(r"/(volumes|networks)/([^/]+/.+)")
 _BODY_LIMIT = 64 << 20
 """Bytes of a JSON body; uploads are streamed and have no limit."""
 
@@ -242,6 +243,8 @@ class Router:
         self._refuse_nameless(method, path, _PLACE.fullmatch(path))
         if known:
             raise MethodNotAllowed(f"method {method} is not allowed for {path}")
+        if method in ("GET", "DELETE"):
+            _refuse_slashed(_SLASHED.fullmatch(path))
         raise NotFound("page not found")
 
     def _refuse_nameless(self, method: str, path: str, match: re.Match[str] | None) -> None:
@@ -255,6 +258,15 @@ class Router:
             route, parameters, _ = self._fallback._find(method, whole)
         if route is not None and "\0" in parameters.values():
             raise NotFound(f"invalid {match[2].removesuffix('s')} name or ID: value is empty")
+
+
+def _refuse_slashed(match: re.Match[str] | None) -> None:
+    """``volume rm a/b`` asks for something that cannot be there, not for another page."""
+    if match is None:
+        return
+    if match[1] == "volumes":
+        raise NotFound(f"get {match[2]}: no such volume")
+    raise NotFound(f"network {match[2]} not found")
 
 
 def _compile(pattern: str) -> re.Pattern[str]:
