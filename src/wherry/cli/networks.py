@@ -9,6 +9,7 @@ from wherry.cli.format import LIST_HELP, filters, label_text, short_id, write_li
 from wherry.cli.inspect import FORMAT, inspector
 from wherry.cli.several import each, not_found
 from wherry.cli.values import ip_address, key_value, label, link
+from wherry.client.errors import ClientError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -172,12 +173,19 @@ def disconnect(ctx: Context, options: Options, args: list[str]) -> None:
 
 
 def remove(ctx: Context, options: Options, args: list[str]) -> int:
-    def one(client: Client, name: str) -> str:
-        client.delete(f"/networks/{name}")
+    force = options.on("force")
+
+    def one(client: Client, name: str) -> str | None:
+        try:
+            client.delete(f"/networks/{name}")
+        except ClientError as error:
+            # Docker says nothing of it here, though of containers it does
+            if force and not_found(error):
+                return None
+            raise
         return name
 
-    forgive = not_found if options.on("force") else lambda error: False
-    return each(ctx, args, one, forgive=forgive)
+    return each(ctx, args, one)
 
 
 LS = Command(
