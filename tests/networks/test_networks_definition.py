@@ -2,10 +2,38 @@
 
 from __future__ import annotations
 
+import ipaddress
+from typing import Any
+
+import msgspec
 import pytest
 
 from wherry.errors import Invalid
-from wherry.networks.definition import check_options
+from wherry.networks import ipam
+from wherry.networks.definition import Surroundings, check_options, define
+from wherry.networks.values import GATEWAY_MODE_4, GATEWAY_MODE_6, Network
+from wherry.wire.network import NetworkCreate
+
+AROUND = Surroundings(
+    pools=ipam.DEFAULT_POOLS,
+    local=ipam.Pool(ipaddress.ip_network("fd00::/48"), 64),
+    networks=[],
+    host=[],
+)
+
+
+def made(mode: str, **more: Any) -> Network:
+    body = {"Name": "shop", "Options": {mode: "isolated"}, **more}
+    return define(msgspec.convert(body, type=NetworkCreate), "0" * 64, "", AROUND)
+
+
+@pytest.mark.parametrize("mode", [GATEWAY_MODE_4, GATEWAY_MODE_6])
+def test_isolated_is_for_internal_networks(mode: str) -> None:
+    with pytest.raises(Invalid, match="gateway mode 'isolated' can only be used for an internal"):
+        made(mode)
+    assert made(mode, Internal=True).internal
+    assert made(mode, ConfigOnly=True).config_only  # is no bridge yet
+    assert made(mode, Driver="macvlan").driver == "macvlan"  # knows no such option
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,10 @@ def define(request: NetworkCreate, network_id: str, created: str, around: Surrou
     want6 = bool(request.enable_ipv6)
     if not want4 and not want6:
         raise Invalid("IPv4 or IPv6 must be enabled")
+    # Without a gateway nothing leads out: to say so is the caller's part, as with Docker.
+    isolated = "isolated" in (options.get(GATEWAY_MODE_4), options.get(GATEWAY_MODE_6))
+    if isolated and driver == "bridge" and not (request.internal or request.config_only):
+        raise Invalid("gateway mode 'isolated' can only be used for an internal network")
     settings = request.ipam
     plugin = (settings and settings.driver) or "default"
     if plugin not in ("default", "null"):
