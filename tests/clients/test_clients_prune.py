@@ -95,3 +95,21 @@ def test_what_is_taken_as_removed_is_for_dry_runs_only(engine: Engine) -> None:
     answer = engine.post("/volumes/prune?without=x")
     assert answer.status == 400
     assert "without" in answer.message
+
+
+def test_configurations_of_networks_stay(wherry: Cli, engine: Engine) -> None:
+    """As with Docker: what no container can belong to is not unused."""
+    wherry("network", "create", "--config-only", "--subnet", "10.99.7.0/24", "plan").ok()
+    try:
+        wherry("network", "create", "--config-from", "plan", "real").ok()
+        shown = wherry("network", "prune", "--dry-run").ok()
+        assert "real" in shown
+        assert "plan" not in shown
+        removed = wherry("network", "prune", "-f").ok()
+        assert "real" in removed
+        assert "plan" not in removed
+        names = [one["Name"] for one in engine.get("/networks").json]
+        assert "plan" in names
+        assert "real" not in names
+    finally:
+        wherry("network", "rm", "-f", "real", "plan").ok()

@@ -174,13 +174,16 @@ class NetworkManagement:
     ) -> list[str]:
         """Remove every network that no container belongs to; returns their names.
 
+        Configurations (``config_only``) stay, as with Docker: no container can belong to them.
         ``dry_run``: only say which; ``without``: ids of containers to be taken as removed.
         """
         choice = Choice(filters)
         used = self._used(without)
         gone = []
         for network in list(self._book.networks.values()):
-            if network.predefined or network.id in used or not choice.names(network.name):
+            if network.predefined or network.config_only or network.id in used:
+                continue
+            if not choice.names(network.name):
                 continue
             if not choice.takes(network.labels, _nanoseconds(network.created)):
                 continue
