@@ -40,7 +40,10 @@ _SYSTEM: dict[str, tuple[Bad, ...]] = {
         Bad("/events?since=20&until=10", 400, "since"),
         *bad_filters("/events", until=1)[:4],
     ),
-    "GET /plugins": (not_this("DELETE", "/plugins"),),
+    "GET /plugins": (
+        not_this("PUT", "/plugins"),
+        Bad("/plugins", 404, "invalid plugin name or ID: value is empty", method="DELETE"),
+    ),
     "GET /plugins/{name:.+}/json": (Bad("/plugins/none/json", 404, "not found"),),
 }
 

@@ -250,7 +250,7 @@ class Router:
     def _refuse_nameless(self, method: str, path: str, match: re.Match[str] | None) -> None:
         """A path that is one of ours but for a name: ``/containers//start``, and
         ``/containers/start``, as clients clean it."""
-        if match is None or path in self._exact:
+        if match is None:
             return
         whole = f"{match[1]}/\0{match[3]}"
         route, parameters, _ = self._find(method, whole)
