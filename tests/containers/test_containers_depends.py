@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import itertools
+import secrets
 from typing import Any
 
 import msgspec
@@ -146,6 +147,28 @@ async def test_wishes_are_checked_at_create(world: World) -> None:
     await world.engine.start("web")
     assert world.state("db")["Running"]
     assert world.engine.inspect("web")["HostConfig"]["DependsOn"] == ["db"]
+
+
+async def test_a_name_is_never_the_beginning_of_an_id(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = iter(("db" + "0" * 62, "db" + "1" * 62))
+    monkeypatch.setattr(secrets, "token_hex", lambda size: next(ids))
+    first = await make(world, "web")
+    monkeypatch.undo()
+    for short in ("db", "db000000000"):
+        with pytest.raises(Invalid, match=f"{short}, which does not exist"):
+            await make(world, "shop", depends_on=[short])
+    await make(world, "db")
+    await make(world, "shop", depends_on=["db"])
+    await world.engine.rename("db", "old")
+    with pytest.raises(Conflict, match="shop depends on db, which does not exist"):
+        await world.engine.start("shop")
+    assert world.state(first)["Status"] == "created"
+    # As ps shows it, it is an id.
+    await make(world, "late", depends_on=[first[:12]])
+    await world.engine.start("late")
+    assert world.state(first)["Running"]
 
 
 async def test_an_image_has_no_wishes(world: World) -> None:

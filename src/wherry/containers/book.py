@@ -111,10 +111,7 @@ class Book:
         """
         if not ref:
             raise Invalid("No container name or ID supplied")
-        live = self._lives.get(ref)
-        if live is None:
-            live = self._lives.get(self._names.get(ref.removeprefix("/"), ""))
-        live = live or self._linked(ref)
+        live = self.called(ref)
         if live is not None:
             return live
         found = [each for each in self._lives if each.startswith(ref)]
@@ -123,6 +120,13 @@ class Book:
         if not found:
             raise NotFound(f"No such container: {ref}")
         return self._lives[found[0]]
+
+    def called(self, ref: str) -> Live | None:
+        """By full id or name, those that links gave included; no prefix."""
+        live = self._lives.get(ref)
+        if live is None:
+            live = self._lives.get(self._names.get(ref.removeprefix("/"), ""))
+        return live or self._linked(ref)
 
     def _linked(self, ref: str) -> Live | None:
         """A container by a name that another's link gave it, ``web/db``."""

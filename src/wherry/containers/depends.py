@@ -1,6 +1,8 @@
 """What must be there before a container starts: ``--depends-on NAME[:started|healthy|completed]``.
 
 A wish names another container, not its id: one that was made anew under the name is meant as well.
+An id is taken from twelve digits on, as ``ps`` shows it: a name such as ``db`` that is not there
+must never mean whatever container's id begins so.
 Wishes are ``HostConfig.DependsOn``; clients that know no such field say the same in the label
 ``wherry.depends-on`` of a create or an update, with commas. An image's label is not asked: what it
 is run beside is not its maker's to say.
@@ -26,6 +28,7 @@ from wherry.wire.container import HostConfig
 
 LABEL = "wherry.depends-on"
 CONDITIONS = ("started", "healthy", "completed")
+SHORT_ID = 12
 MOST_RESTARTS = 5
 """A container that restarted so often while another waits for it is given up."""
 
@@ -243,22 +246,29 @@ class Dependencies:
 
     def _find(self, wish: Wish, kind: type[WherryError], before: str) -> Live:
         try:
-            return self._book.get(wish.name)
+            return self._get(wish.name)
         except NotFound as error:
             raise kind(f"{before}{wish.name}, which does not exist: create it first") from error
         except Invalid as error:
             raise kind(f"{before}{wish.name}: {error.message}") from error
 
+    def _get(self, ref: str) -> Live:
+        """Raises ``NotFound``, and ``Invalid`` for an ambiguous id."""
+        live = self._book.called(ref)
+        if live is None and len(ref) < SHORT_ID:
+            raise NotFound(f"No such container: {ref}")
+        return live or self._book.get(ref)
+
     def _canonical(self, ref: str) -> str:
         """The name behind an id; what is not there stays."""
         try:
-            return self._book.get(ref).record.name
+            return self._get(ref).record.name
         except WherryError:
             return ref
 
     def _needs(self, name: str) -> list[str]:
         try:
-            record = self._book.get(name).record
+            record = self._get(name).record
         except WherryError:
             return []
         return [self._canonical(each.name) for each in wishes(record.host_config)]
