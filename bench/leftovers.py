@@ -8,25 +8,32 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from bench import processes
+from wherry.networks.ruleset import table_name
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _IDENTITY = re.compile(r"[0-9a-f]{64}")
 
 
-def wipe(root: Path) -> None:
-    """End an engine's processes and its containers; remove its mounts, cgroups and files.
+def wipe(root: Path, identities: Iterable[str] = ()) -> None:
+    """End an engine's processes and its containers; remove its mounts, cgroups, networks and files.
 
     The engine's daemon has ended, or ends now without a chance to do anything about it.
+    ``identities``: of containers that its data may tell nothing of.
     """
     processes.end_all(root)
-    _end_containers(_groups(_containers(root)))
-    for point in _mounts_below(root):
+    _end_containers({*_containers(root), *identities})
+    for point in mounts_below(root):
         subprocess.run(["umount", "-l", point], check=False, capture_output=True)
+    tag = network_tag(root)
+    for name in interfaces(tag):
+        subprocess.run(["ip", "link", "delete", name], check=False, capture_output=True)
+    if tag in tables():
+        subprocess.run(["nft", "delete", "table", "inet", tag], check=False, capture_output=True)
     shutil.rmtree(root, ignore_errors=True)
 
 
@@ -38,23 +45,27 @@ def _containers(root: Path) -> list[str]:
     return [each for each in found if _IDENTITY.fullmatch(each)]
 
 
-def _groups(identities: Sequence[str]) -> list[Path]:
-    """Their cgroups, in whichever version."""
-    return [
-        group
-        for identity in identities
-        for pattern in (f"*/{identity}", f"*/*/{identity}")
-        for group in _CGROUPS.glob(pattern)
-    ]
+def cgroups() -> Iterator[Path]:
+    """The machine's cgroups, in whichever version, as deep as engines put their containers."""
+    for folder, names, _ in os.walk(_CGROUPS):
+        yield from (Path(folder, name) for name in names)
+        if folder.count("/") > 6:
+            names.clear()
 
 
-def _end_containers(groups: Sequence[Path], *, seconds: float = 20.0) -> None:
-    """Kill all that is in the cgroups. Frozen meanwhile, so that what forks cannot run away."""
+def cgroups_of(identities: Collection[str]) -> list[Path]:
+    """Those named after one of the containers."""
+    return [group for group in cgroups() if any(each in group.name for each in identities)]
+
+
+def _end_containers(identities: Collection[str], *, seconds: float = 20.0) -> None:
+    """Kill all that is in their cgroups. Frozen meanwhile, so that what forks cannot run away."""
+    groups = cgroups_of(identities)
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         _write(groups, "freezer.state", "FROZEN")
         _write(groups, "cgroup.kill", "1")
-        pids = {pid for group in groups for pid in _members(group)}
+        pids = {pid for group in groups for pid in members(group)}
         for pid in pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -74,17 +85,45 @@ def _write(groups: Sequence[Path], name: str, value: str) -> None:
                 (group / name).write_text(value)
 
 
-def _members(group: Path) -> list[int]:
+def members(group: Path) -> list[int]:
     try:
         return [int(each) for each in (group / "cgroup.procs").read_text().split()]
     except OSError:
         return []
 
 
-def _mounts_below(root: Path) -> list[str]:
-    points = []
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        point = line.split()[4]
-        if point == str(root) or point.startswith(f"{root}/"):
-            points.append(point)
-    return sorted(points, reverse=True)
+def mount_points() -> list[str]:
+    """Of our namespace, deepest first."""
+    table = Path("/proc/self/mountinfo").read_text()
+    return sorted((line.split()[4] for line in table.splitlines()), reverse=True)
+
+
+def mounts_below(root: Path) -> list[str]:
+    """Mount points at ``root`` and below it, deepest first."""
+    return [each for each in mount_points() if f"{each}/".startswith(f"{root}/")]
+
+
+def network_tag(root: Path) -> str:
+    """What a Wherry on ``root`` calls its nftables table, and marks its interfaces with."""
+    return table_name(str(root / "data"))
+
+
+def marked() -> dict[str, str]:
+    """Interfaces of this host that a Wherry has made, and its tag."""
+    found = {}
+    for entry in Path("/sys/class/net").iterdir():
+        with suppress(OSError):
+            owner, _, rest = (entry / "ifalias").read_text().partition(":")
+            if owner == "wherry":
+                found[entry.name] = rest.partition(":")[0]
+    return found
+
+
+def interfaces(tag: str) -> list[str]:
+    return [name for name, each in marked().items() if each == tag]
+
+
+def tables() -> list[str]:
+    """The nftables tables of this host, by name."""
+    listed = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=False)
+    return [line.split()[-1] for line in listed.stdout.splitlines()]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+
+from tests.support.machine import temporary_root
 
 from wherry.containers.engine import ContainerEngine
 from wherry.containers.facts import HostFacts
@@ -181,7 +182,7 @@ async def read_until(session: Session, text: str) -> str:
 
 @asynccontextmanager
 async def container_host() -> AsyncIterator[ContainerHost]:
-    host = ContainerHost(Path(tempfile.mkdtemp(prefix="wct-", dir="/tmp")))
+    host = ContainerHost(temporary_root())
     await host.open()
     await host.images.ensure_base()
     try:

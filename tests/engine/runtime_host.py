@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from bench.processes import of_root
 from tests.runtime.runtime_conformance import World, until
+from tests.support.machine import command_line, temporary_root
 
 from wherry.linux.cgroups import processes, remove
 from wherry.linux.host import HostFacts, gather
@@ -60,7 +61,7 @@ class RealWorld(World):
         self.runtime_facts = facts
         self.host: HostFacts = gather()
         self.layer = base / "layer"
-        self.parent = parent or f"/wherry-test-{os.getpid()}"
+        self.parent = parent or f"/{base.name}"
         self.default_runtime = ""
 
     def launch(
@@ -144,15 +145,8 @@ class RealWorld(World):
             if (self.base / folder).exists():
                 found += [f"{folder}/{name}" for name in os.listdir(self.base / folder)]
         found += [f"process {pid}" for pid in processes(self.parent)]
-        wanted = os.fsencode(self.base)
-        for entry in os.listdir("/proc"):
-            if entry.isdigit() and int(entry) != os.getpid():
-                try:
-                    words = Path(f"/proc/{entry}/cmdline").read_bytes()
-                except OSError:
-                    continue
-                if b"conmon" in words and wanted in words:
-                    found.append(f"monitor {entry}: {words!r}")
+        lines = {pid: command_line(pid) for pid in of_root(self.base)}
+        found += [f"monitor {pid}: {line}" for pid, line in lines.items() if "conmon" in line]
         return found
 
     async def clean(self) -> None:
@@ -166,7 +160,7 @@ class RealWorld(World):
 @asynccontextmanager
 async def real_world() -> AsyncIterator[RealWorld]:
     """Made and, whatever happened, removed; what a test left behind fails it."""
-    base = Path(tempfile.mkdtemp(prefix="wherry-runtime-"))
+    base = temporary_root()
     calls = LinuxSyscalls()
     make_layer(base / "layer")
     make_private_directory(calls, base / "mnt")

@@ -7,13 +7,14 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from bench.leftovers import cgroups_of, interfaces, mounts_below, network_tag, tables
 from bench.processes import of_root
-from tests.support.engine import cgroups_of, eventually, mounts_below
+from tests.support.engine import eventually
+from tests.support.machine import temporary_root
 
 pytestmark = pytest.mark.root
 
@@ -22,7 +23,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def root() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="wt-"))
+    path = temporary_root()
     yield path
     shutil.rmtree(path, ignore_errors=True)
 
@@ -46,6 +47,8 @@ def test_nothing_is_left_of_a_bench_that_is_ended(root: Path, number: signal.Sig
     try:
         eventually(lambda: len(containers(root)) == 5 and len(running(root)) == 5, seconds=120)
         identities = containers(root)
+        tags = [network_tag(each) for each in root.glob("wb-*/wherry")]
+        assert [bool(interfaces(each)) for each in tags] == [True]
         # As a terminal and ``timeout`` do it: to all that are in the group, and more than once.
         os.killpg(bench.pid, number)
         os.killpg(bench.pid, number)
@@ -54,6 +57,7 @@ def test_nothing_is_left_of_a_bench_that_is_ended(root: Path, number: signal.Sig
         eventually(lambda: not of_root(root), seconds=60)
         assert not cgroups_of(identities)
         assert not mounts_below(root)
+        assert not [each for each in tags if interfaces(each) or each in tables()]
     finally:
         bench.kill()
         bench.wait(30)
@@ -64,7 +68,7 @@ def running(root: Path) -> set[str]:
     return {
         identity
         for identity in containers(root)
-        if any(held(Path(each) / "cgroup.procs") for each in cgroups_of({identity}))
+        if any(held(each / "cgroup.procs") for each in cgroups_of({identity}))
     }
 
 

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tests.engine import archives
 from tests.engine.archives import info
+from tests.support.machine import temporary_root
 
 from wherry.errors import Invalid, WherryError
 from wherry.images.worker import layer
@@ -28,7 +29,7 @@ _CALLS = LinuxSyscalls()
 
 @pytest.fixture
 def area() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="wherry-unpack-"))
+    folder = temporary_root()
     yield folder
     shutil.rmtree(folder)
 
@@ -274,7 +275,7 @@ def archive_of(members: list[tuple[str, bytes, str]], canary: Path) -> bytes:
 @example([("a", tarfile.SYMTYPE, "CANARY/file"), ("a", tarfile.REGTYPE, "")])
 def test_no_archive_writes_outside(members: list[tuple[str, bytes, str]]) -> None:
     """Whatever members come in whatever order, what lies beside the folder stays as it was."""
-    outside = Path(tempfile.mkdtemp(prefix="wherry-escape-"))
+    outside = temporary_root()
     try:
         canary = outside / "canary"
         canary.mkdir()
@@ -307,7 +308,7 @@ def test_no_archive_writes_outside(members: list[tuple[str, bytes, str]]) -> Non
 @example([("a", tarfile.REGTYPE, ""), ("b", tarfile.LNKTYPE, "a"), ("a", tarfile.FIFOTYPE, "")])
 def test_both_back_ends_show_the_same(members: list[tuple[str, bytes, str]]) -> None:
     """An archive is refused by both back ends or looks the same through both."""
-    area = Path(tempfile.mkdtemp(prefix="wherry-same-"))
+    area = temporary_root()
     try:
         archive = archive_of(members, Path("/nowhere"))
         shown: list[object] = []

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import signal
-import subprocess
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,8 +9,7 @@ from pathlib import Path
 
 import pytest
 from bench.http import EngineError
-from bench.processes import end_all
-from tests.support.engine import Engine, cgroups_of, mounts_below
+from tests.support.engine import Engine
 from tests.support.engine import eventually as soon
 from tests.support.images import BASE, tar_of
 
@@ -121,16 +116,7 @@ def test_reboot(own_engine: Engine) -> None:
     )
     eventually(lambda: Path(f"/proc/{pid}/root/anonymous/f").exists())
 
-    engine.kill()
-    end_all(engine.root)
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
-    eventually(lambda: not os.path.exists(f"/proc/{pid}"))
-    for point in mounts_below(engine.root):
-        subprocess.run(["umount", "-l", point], check=True)
-    for folder in sorted(cgroups_of(engine.seen), reverse=True):
-        os.rmdir(folder)
-    shutil.rmtree(engine.root / "run")
+    engine.reboot()
     eventually(lambda: not loop_files(engine))
 
     engine.start()

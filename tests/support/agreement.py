@@ -19,8 +19,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.leftovers import cgroups_of, mounts_below
 from bench.processes import of_root
-from tests.support.engine import Engine, cgroups_of, mounts_below
+from tests.support.engine import Engine
+from tests.support.machine import command_line
 
 DEADLINE = 60.0
 """Seconds for a daemon to finish or undo what was under way."""
@@ -165,12 +167,12 @@ def _processes(world: World) -> Iterator[str]:
     for pid in of_root(engine.root):
         if pid == engine.process.pid:
             continue
-        for identity in set(_ID.findall(_command_line(pid))):
+        for identity in set(_ID.findall(command_line(pid))):
             if identity in world.seen.containers:
                 monitors.setdefault(identity, []).append(pid)
     for identity, pids in monitors.items():
         if identity not in running:
-            shown = [_command_line(pid)[:150] for pid in pids]
+            shown = [command_line(pid)[:150] for pid in pids]
             yield f"does not run, but has processes: {identity} {shown}"
     for identity, pid in running.items():
         if identity not in monitors:
@@ -408,7 +410,3 @@ def _read(path: str) -> str:
     with suppress(OSError):
         return Path(path).read_text(errors="replace")
     return ""
-
-
-def _command_line(pid: int) -> str:
-    return _read(f"/proc/{pid}/cmdline").replace("\0", " ")

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -17,12 +16,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bench import leftovers
 from bench.engines import find_dockerd
 from bench.http import API, Client, EngineError
+from bench.leftovers import cgroups_of, mounts_below
 from bench.processes import end_all, of_root
 from tests.support.images import BASE, busybox_root, docker_archive
-
-from wherry.networks.ruleset import table_name
+from tests.support.machine import command_line, temporary_root
 
 START_SECONDS = 300.0
 STOP_SECONDS = 120.0
@@ -50,7 +50,7 @@ class Engine:
 
     def __init__(self, kind: str | None = None, options: Sequence[str] = ()) -> None:
         self.kind = kind or os.environ.get("WHERRY_TEST_ENGINE", "wherry")
-        self.root = Path(tempfile.mkdtemp(prefix="wt-", dir="/tmp"))
+        self.root = temporary_root()
         self.data = self.root / "data"
         self.socket = self.root / "s.sock"
         self.options = list(options)
@@ -239,7 +239,7 @@ class Engine:
 
     def leftovers(self) -> list[str]:
         """What is left on the machine of an engine that has no containers and has ended."""
-        left = [f"process {pid}: {_command_line(pid)}" for pid in of_root(self.root)]
+        left = [f"process {pid}: {command_line(pid)}" for pid in of_root(self.root)]
         left += [f"mount {point}" for point in mounts_below(self.root)]
         left += [f"cgroup {path}" for path in cgroups_of(self.seen)]
         left += [f"network interface {name}" for name in self.interfaces()]
@@ -249,26 +249,14 @@ class Engine:
     @property
     def network_tag(self) -> str:
         """What Wherry calls its nftables table, and marks its interfaces with."""
-        return table_name(str(self.data))
+        return leftovers.network_tag(self.root)
 
     def interfaces(self) -> list[str]:
         """Interfaces of the host that carry the daemon's mark."""
-        found = []
-        for entry in Path("/sys/class/net").iterdir():
-            with suppress(OSError):
-                if self.network_tag in (entry / "ifalias").read_text():
-                    found.append(entry.name)
-        return found
+        return leftovers.interfaces(self.network_tag)
 
     def has_table(self) -> bool:
-        listed = subprocess.run(["nft", "list", "tables"], capture_output=True, check=False)
-        return self.network_tag in listed.stdout.decode().split()
-
-    def _remove_network(self) -> None:
-        for name in self.interfaces():
-            subprocess.run(["ip", "link", "delete", name], check=False)
-        if self.has_table():
-            subprocess.run(["nft", "delete", "table", "inet", self.network_tag], check=False)
+        return self.network_tag in leftovers.tables()
 
     def close(self) -> list[str]:
         """End everything, remove the root; what the engine failed to clean up itself."""
@@ -283,14 +271,9 @@ class Engine:
             left = self.leftovers()
         except (AssertionError, OSError, EngineError, subprocess.TimeoutExpired) as error:
             left.append(f"the daemon does not end well: {error!r}")
-        end_all(self.root)
-        end_groups(self.seen)
+        leftovers.wipe(self.root, self.seen)
         if self.process is not None:
             self.process.wait(STOP_SECONDS)
-        for point in mounts_below(self.root):
-            subprocess.run(["umount", "-l", point], check=False)
-        self._remove_network()
-        shutil.rmtree(self.root, ignore_errors=True)
         return left
 
     def __enter__(self) -> Engine:
@@ -328,53 +311,12 @@ def unframe(data: bytes) -> bytes:
     return b"".join(out)
 
 
-def mounts_below(root: Path) -> list[str]:
-    """Mount points in our namespace, deepest first."""
-    points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    return sorted((each for each in points if each.startswith(f"{root}/")), reverse=True)
-
-
-def cgroups_of(ids: set[str]) -> list[str]:
-    """cgroup folders named after one of the containers."""
-    found = []
-    for folder, names, _ in os.walk("/sys/fs/cgroup"):
-        found += [f"{folder}/{name}" for name in names if any(each in name for each in ids)]
-        if folder.count("/") > 6:
-            names.clear()
-    return found
-
-
-def _removed(cgroup: str) -> bool:
+def _removed(cgroup: Path) -> bool:
     """Remove an empty cgroup; False while it still has a process."""
     try:
-        Path(cgroup).rmdir()
+        cgroup.rmdir()
     except FileNotFoundError:
         return True
     except OSError:
         return False
     return True
-
-
-def end_groups(ids: set[str]) -> None:
-    """Kill what still runs in the cgroups of containers, and remove them: of a test that failed."""
-    for _ in range(100):
-        found = [Path(each) for each in cgroups_of(ids)] if ids else []
-        if not found:
-            return
-        for folder in found:
-            with suppress(OSError):
-                (folder / "freezer.state").write_text("THAWED")
-            with suppress(OSError):
-                for pid in (folder / "cgroup.procs").read_text().split():
-                    os.kill(int(pid), signal.SIGKILL)
-            with suppress(OSError):
-                folder.rmdir()
-        time.sleep(0.02)
-
-
-def _command_line(pid: int) -> str:
-    try:
-        raw = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return "(gone)"
-    return raw.replace(b"\0", b" ").decode(errors="replace")[:200]

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tests.support.engine import Engine, eventually, mounts_below
+from bench.leftovers import mounts_below
+from tests.support.engine import Engine, eventually
 
 
 def traces(engine: Engine) -> dict[str, Any]:
