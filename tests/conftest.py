@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 from tests.support.clients import Cli, Program, programs
-from tests.support.engine import Engine
+from tests.support.engine import Engine, eventually
+from tests.support.machine import traces
 
 # Always the same examples, and no opinion about how fast this machine is.
 settings.register_profile(
@@ -55,6 +57,35 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("root"):
                 item.add_marker(pytest.mark.skip(reason="needs root"))
+
+
+FIRST_SEEN: dict[str, str] = {}
+"""After which test a network interface was there: of what is left, mostly the one that made it."""
+
+
+def pytest_runtest_logfinish(nodeid: str) -> None:
+    for name in os.listdir("/sys/class/net"):
+        FIRST_SEEN.setdefault(f"network interface {name}", f", since {nodeid}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_left(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """What the run makes on the machine is gone at its end."""
+    if os.geteuid() != 0 or not any(
+        each.get_closest_marker("root") for each in request.session.items
+    ):
+        yield
+        return
+    folder = tmp_path_factory.getbasetemp()
+    before = traces(folder)
+    yield
+    # Somebody else's come and go.
+    with suppress(TimeoutError):
+        eventually(lambda: not traces(folder) - before, seconds=20)
+    left = [f"{each}{FIRST_SEEN.get(each, '')}" for each in sorted(traces(folder) - before)]
+    assert not left, "left on the machine by this run:\n" + "\n".join(left)
 
 
 @pytest.fixture(scope="module")
