@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.support.clients import Cli
@@ -33,15 +34,20 @@ def engine() -> Iterator[Engine]:
         yield running
 
 
-def counter(engine: Engine, name: str, **host: object) -> Callable[[], list[int]]:
+def counter(engine: Engine, name: str, **host: Any) -> Callable[[], list[int]]:
     """A container that counts into its log; what it has written."""
     made = engine.run("sh", "-c", COUNT, name=name, Runtime="runc", **host)
 
     def written() -> list[int]:
         return [int(line) for line in engine.logs(made).split()]
 
-    eventually(lambda: len(written()) > 3)
+    grows(written)
     return written
+
+
+def grows(written: Callable[[], list[int]]) -> None:
+    before = len(written())
+    eventually(lambda: len(written()) > before + 3)
 
 
 def test_it_goes_on_from_where_it_was(engine: Engine) -> None:
@@ -53,11 +59,11 @@ def test_it_goes_on_from_where_it_was(engine: Engine) -> None:
     last = written()[-1]
     for _ in range(2):  # a checkpoint is not used up
         assert engine.post("/containers/way/start?checkpoint=one").status == 204
-        eventually(lambda before=len(written()): len(written()) > before + 3)
+        grows(written)
         assert engine.post("/containers/way/kill").status == 204
         eventually(lambda: engine.inspect("way")["State"]["Status"] == "exited")
         numbers = written()
-        assert numbers[: last] == list(range(1, last + 1))
+        assert numbers[:last] == list(range(1, last + 1))
         # criu may have stopped it between a line and the memory of it: never anew from one.
         assert 1 not in numbers[last:]
         assert min(numbers[last:]) >= last
