@@ -19,6 +19,7 @@ FLAGS = [
     text("user", "", short="u"),
     many("env", "", short="e"),
     number("count", "", short="n", default=-1),
+    number("weight", "", short="w", shown="uint16"),
 ]
 
 
@@ -65,6 +66,13 @@ def test_not_interspersed_ends_at_the_first_word() -> None:
         (["-iu"], "flag needs an argument: 'u' in -u"),
         (["--tty=x"], 'invalid argument "x" for "-t, --tty" flag: strconv.ParseBool'),
         (["-n", "x"], 'invalid argument "x" for "-n, --count" flag: strconv.ParseInt'),
+        (["-n", " 1"], 'invalid argument " 1" for "-n, --count" flag: strconv.ParseInt'),
+        (
+            ["-n", "9" * 20],
+            f'invalid argument "{"9" * 20}" for "-n, --count" flag: strconv.ParseInt',
+        ),
+        (["-w", "65536"], 'invalid argument "65536" for "-w, --weight" flag: strconv.ParseUint'),
+        (["-w", "+1"], 'invalid argument "+1" for "-w, --weight" flag: strconv.ParseUint'),
         (["---x"], "bad flag syntax: ---x"),
         (["--=x"], "bad flag syntax: --=x"),
     ],

@@ -220,10 +220,10 @@ CREATE_FLAGS: tuple[Flag, ...] = (
     *RESOURCES,
     *LIMITS,
     # Older spellings that scripts still use.
-    many("net", "", parse=network),
-    many("net-alias", "", parse=str),
-    many("dns-opt", ""),
-    value("kernel-memory", "", values.memory, default=0, shown=_BYTES),
+    many("net", "", parse=network, hidden=True),
+    many("net-alias", "", hidden=True),
+    many("dns-opt", "", hidden=True),
+    value("kernel-memory", "", values.memory, default=0, shown=_BYTES, hidden=True),
 )
 
 RUN_FLAGS: tuple[Flag, ...] = (
@@ -232,6 +232,3 @@ RUN_FLAGS: tuple[Flag, ...] = (
     text("detach-keys", "Override the key sequence for detaching a container"),
     switch("sig-proxy", "Proxy received signals to the process", default=True),
 )
-
-for _flag in CREATE_FLAGS[-4:]:
-    _flag.hidden = True

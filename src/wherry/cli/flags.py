@@ -14,7 +14,15 @@ from wherry.cli.errors import FlagError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from typing import Any
+    from typing import Any, TypedDict, Unpack
+
+    class Look(TypedDict, total=False):
+        """What every kind of flag may have."""
+
+        short: str
+        hidden: bool
+        complete: str
+
 
 _TRUE = {"1", "t", "T", "TRUE", "true", "True"}
 _FALSE = {"0", "f", "F", "FALSE", "false", "False"}
@@ -55,48 +63,24 @@ class Flag:
         return f"-{self.short}, --{self.name}" if self.short else f"--{self.name}"
 
 
-def switch(
-    name: str, help: str, *, short: str = "", default: bool = False, hidden: bool = False
-) -> Flag:
+def switch(name: str, help: str, *, default: bool = False, **look: Unpack[Look]) -> Flag:
     """A flag that needs no value."""
-    return Flag(
-        name,
-        help,
-        short=short,
-        kind="bool",
-        default=default,
-        parse=parse_bool,
-        shown="",
-        hidden=hidden,
-    )
+    return Flag(name, help, kind="bool", default=default, parse=parse_bool, shown="", **look)
 
 
 def text(
-    name: str,
-    help: str,
-    *,
-    short: str = "",
-    default: str = "",
-    shown: str = "string",
-    hidden: bool = False,
-    complete: str = "",
+    name: str, help: str, *, default: str = "", shown: str = "string", **look: Unpack[Look]
 ) -> Flag:
     """A flag with a free text."""
-    return Flag(
-        name,
-        help,
-        short=short,
-        default=default,
-        shown=shown,
-        hidden=hidden,
-        complete=complete,
-    )
+    return Flag(name, help, default=default, shown=shown, **look)
 
 
-def number(name: str, help: str, *, short: str = "", default: int = 0, shown: str = "int") -> Flag:
-    """A flag with a whole number; ``shown="uint..."`` refuses negative ones."""
-    parse = parse_uint if shown.startswith("uint") else parse_int
-    return Flag(name, help, short=short, default=default, parse=parse, shown=shown)
+def number(
+    name: str, help: str, *, default: int = 0, shown: str = "int", **look: Unpack[Look]
+) -> Flag:
+    """A flag with a whole number; ``shown`` tells its type: ``int``, ``uint`` or ``uint16``."""
+    parse = {"int": parse_int, "uint": parse_uint, "uint16": parse_uint16}[shown]
+    return Flag(name, help, default=default, parse=parse, shown=shown, **look)
 
 
 def value(
@@ -104,34 +88,24 @@ def value(
     help: str,
     parse: Callable[[str], Any],
     *,
-    short: str = "",
     default: Any = None,
     shown: str = "string",
+    **look: Unpack[Look],
 ) -> Flag:
     """A flag whose word is parsed to some value."""
-    return Flag(name, help, short=short, default=default, parse=parse, shown=shown)
+    return Flag(name, help, default=default, parse=parse, shown=shown, **look)
 
 
 def many(
     name: str,
     help: str,
     *,
-    short: str = "",
     parse: Callable[[str], Any] = str,
     shown: str = "list",
-    complete: str = "",
+    **look: Unpack[Look],
 ) -> Flag:
     """A flag that may be given several times; its value is the list of all."""
-    return Flag(
-        name,
-        help,
-        short=short,
-        kind="list",
-        default=(),
-        parse=parse,
-        shown=shown,
-        complete=complete,
-    )
+    return Flag(name, help, kind="list", default=(), parse=parse, shown=shown, **look)
 
 
 def filter_flag(help: str, *, short: str = "") -> Flag:
@@ -155,25 +129,32 @@ def parse_bool(word: str) -> bool:
 
 def parse_int(word: str) -> int:
     """A whole number in Go's base-0 notation (``12``, ``0x1f``, ``-1``)."""
-    try:
-        return int(word, 0) if not _leading_zero(word) else int(word, 8)
-    except ValueError:
-        raise ValueError(f'strconv.ParseInt: parsing "{word}": invalid syntax') from None
+    return _integer(word, "Int", -1 << 63, (1 << 63) - 1)
 
 
 def parse_uint(word: str) -> int:
-    try:
-        found = int(word, 0) if not _leading_zero(word) else int(word, 8)
-    except ValueError:
-        found = -1
-    if found < 0 or word[:1] in ("-", "+"):
-        raise ValueError(f'strconv.ParseUint: parsing "{word}": invalid syntax')
-    return found
+    return _integer(word, "Uint", 0, (1 << 64) - 1)
 
 
-def _leading_zero(word: str) -> bool:
-    digits = word.lstrip("+-")
-    return len(digits) > 1 and digits[0] == "0" and digits.isdigit()
+def parse_uint16(word: str) -> int:
+    return _integer(word, "Uint", 0, (1 << 16) - 1)
+
+
+def _integer(word: str, kind: str, least: int, most: int) -> int:
+    problem = "invalid syntax"
+    # What Python takes beyond Go: spaces around a number, the digits of other scripts.
+    if word.isascii() and word == word.strip() and (kind == "Int" or word[:1] not in ("-", "+")):
+        digits = word.lstrip("+-")
+        octal = digits[:1] == "0" and digits.isdigit()
+        try:
+            found = int(word, 8 if octal else 0)
+        except ValueError:
+            pass
+        else:
+            if least <= found <= most:
+                return found
+            problem = "value out of range"
+    raise ValueError(f'strconv.Parse{kind}: parsing "{word}": {problem}')
 
 
 class Options:

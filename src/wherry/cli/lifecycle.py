@@ -20,6 +20,8 @@ _MANY = "[OPTIONS] CONTAINER [CONTAINER...]"
 
 
 def _stop_query(options: Options) -> dict[str, Any]:
+    if options.changed("timeout") and options.changed("time"):
+        raise CliError("conflicting options: cannot specify both --timeout and --time")
     query: dict[str, Any] = {"signal": options.text("signal")}
     for flag in ("timeout", "time"):
         if options.changed(flag):
@@ -109,14 +111,8 @@ def _stop_flags() -> list[Flag]:
     return [
         text("signal", "Signal to send to the container", short="s", complete="signals"),
         number("timeout", "Seconds to wait before killing the container", short="t"),
-        _old_time(),
+        number("time", "Seconds to wait before killing the container", hidden=True),
     ]
-
-
-def _old_time() -> Flag:
-    flag = number("time", "Seconds to wait before killing the container")
-    flag.hidden = True
-    return flag
 
 
 STOP = Command(stop, _MANY, _stop_flags(), (1, None), complete="running")

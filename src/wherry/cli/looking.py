@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from wherry.cli.command import Command
 from wherry.cli.errors import CliError
+from wherry.cli.flags import parse_uint16
 from wherry.cli.format import natural, tabulate
 
 TYPE_CHECKING = False
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 def top(ctx: Context, options: Options, args: list[str]) -> None:
     found = ctx.client.get(f"/containers/{args[0]}/top", ps_args=" ".join(args[1:]))
-    ctx.out.write(tabulate([found["Titles"], *found["Processes"]], least=20))
+    ctx.out.write(tabulate([found["Titles"], *(found["Processes"] or [])], least=20))
 
 
 def port(ctx: Context, options: Options, args: list[str]) -> None:
@@ -26,13 +27,12 @@ def port(ctx: Context, options: Options, args: list[str]) -> None:
         for line in port_lines(ports):
             ctx.say(line)
         return
-    wanted, slash, proto = args[1].partition("/")
-    key = f"{wanted}/{proto if slash else 'tcp'}"
-    if not wanted.isdigit():
-        raise CliError(
-            f'Error: invalid port ({wanted}): strconv.ParseUint: parsing "{wanted}": invalid syntax'
-        )
-    bindings = ports.get(key)
+    wanted, _, proto = args[1].partition("/")
+    try:
+        parse_uint16(wanted)
+    except ValueError as error:
+        raise CliError(f"Error: invalid port ({wanted}): {error}") from None
+    bindings = ports.get(f"{wanted}/{proto or 'tcp'}")
     if not bindings:
         raise CliError(f"Error: No public port '{args[1]}' published for {args[0]}")
     for line in sorted(map(address, bindings), key=natural):

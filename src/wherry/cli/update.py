@@ -86,8 +86,7 @@ _BEYOND = (
     *HEALTH,
 )
 
-_OLD = value("kernel-memory", "", values.memory, default=0, shown="bytes")
-_OLD.hidden = True
+_OLD = value("kernel-memory", "", values.memory, default=0, shown="bytes", hidden=True)
 """Without effect for years; scripts still say it."""
 
 UPDATE = Command(
