@@ -219,12 +219,24 @@ def test_attach(daemon: FakeDaemon, program: list[str]) -> None:
     assert (result.returncode, result.stdout) == (4, b"hi")
 
 
-def test_start_attached(daemon: FakeDaemon, program: list[str]) -> None:
+@pytest.mark.parametrize("flag", ["-a", "-i", "-ai"])
+def test_start_attached(daemon: FakeDaemon, program: list[str], flag: str) -> None:
+    """``-i`` alone attaches the output too."""
     container = Container(daemon, code=6)
-    container.talk = lambda exchange: exchange.wfile.writelines([frame(1, b"hi")])
-    inspected = {"Id": ID, "State": {"Running": False}, "Config": {}, "HostConfig": {}}
+    container.talk = lambda exchange: exchange.wfile.writelines([frame(1, b"hi"), frame(2, b"oh")])
+    config = {"OpenStdin": True}
+    inspected = {"Id": ID, "State": {"Running": False}, "Config": config, "HostConfig": {}}
     for name in ("web", ID):
         daemon.on("GET", f"/containers/{name}/json", inspected)
     daemon.on("POST", "/containers/web/start", container._start)
-    result = call(program, "start", "-a", "web")
-    assert (result.returncode, result.stdout) == (6, b"hi")
+    result = call(program, "start", flag, "web")
+    assert (result.returncode, result.stdout, result.stderr) == (6, b"hi", b"oh")
+    (attach,) = daemon.sent("POST", f"/containers/{ID}/attach")
+    assert ("stdin" in attach.query) is ("i" in flag)
+
+
+def test_stop_takes_one_time(daemon: FakeDaemon, program: list[str]) -> None:
+    result = call(program, "stop", "-t", "3", "--time", "4", "web")
+    assert result.returncode == 1
+    assert b"cannot specify both --timeout and --time" in result.stderr
+    assert not daemon.sent("POST", "/containers/web/stop")

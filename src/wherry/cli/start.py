@@ -56,8 +56,6 @@ def _attached(ctx: Context, options: Options, name: str) -> int:
         found["Id"],
         tty=tty,
         stdin=stdin,
-        stdout=options.on("attach") or tty,
-        stderr=options.on("attach"),
         detach_keys=options.text("detach-keys") or ctx.config.text("detachKeys"),
         condition="removed" if auto_remove else "next-exit",
     )
