@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import time
@@ -58,7 +59,13 @@ CONTAINERS = [
             {"PrivatePort": 56, "Type": "udp"},
         ]
     ),
-    container(Id=OTHER, Names=["/x"], Image="sha256:" + OTHER, Command="true", Labels={}),
+    container(
+        Id=OTHER,
+        Names=["/x"],
+        Image="sha256:" + OTHER,
+        Command='\x1b[1m\a\0\x7f\u200b\u00a0\U000e0001é"',
+        Labels={},
+    ),
     container(
         Id="1" * 64,
         Names=["/by-digest"],
@@ -103,6 +110,19 @@ IMAGES = [
         "SharedSize": -1,
         "Containers": -1,
     },
+]
+
+NETWORKS = [
+    {
+        "Id": digit * 64,
+        "Name": name,
+        "Driver": "bridge",
+        "Scope": "local",
+        "EnableIPv4": True,
+        "Labels": {"a": "1"},
+        "Created": "2026-01-02T03:04:05.678Z",
+    }
+    for digit, name in (("1", "net10"), ("2", "net2"), ("3", "bridge"), ("4", "Zed"))
 ]
 
 HISTORY = [
@@ -234,8 +254,6 @@ def not_there(message: str) -> Callable[[Exchange], None]:
 
 
 def stream(events: list[dict[str, Any]]) -> Callable[[Exchange], None]:
-    import json
-
     def answer(exchange: Exchange) -> None:
         exchange.start_chunks(Content_Type="application/json")
         for event in events:
@@ -249,6 +267,8 @@ def stream(events: list[dict[str, Any]]) -> Callable[[Exchange], None]:
 def filled(daemon: FakeDaemon) -> FakeDaemon:
     daemon.on("GET", "/containers/json", CONTAINERS)
     daemon.on("GET", "/images/json", IMAGES)
+    daemon.on("GET", "/networks", NETWORKS)
+    daemon.on("GET", "/volumes", {"Volumes": [{"Name": "v10"}, {"Name": "v2"}]})
     daemon.on("GET", "/images/busybox/history", HISTORY)
     daemon.on("GET", "/containers/web/json", INSPECTED)
     daemon.on("GET", f"/containers/{ID}/json", INSPECTED)
@@ -266,6 +286,7 @@ def filled(daemon: FakeDaemon) -> FakeDaemon:
             "Processes": [["root", "1", "sh -c x"], ["u", "22", "y"]],
         },
     )
+    daemon.on("GET", "/containers/idle/top", {"Titles": ["PID"], "Processes": None})
     for name, statistics in STATS.items():
         daemon.on("GET", f"/containers/{name}/stats", statistics)
     daemon.on("GET", "/containers/gone/stats", not_there("No such container: gone"))
@@ -306,6 +327,8 @@ COMMANDS: list[list[str]] = [
     ["ps", "-a", "--no-trunc"],
     ["ps", "-q"],
     ["ps", "-q", "--no-trunc"],
+    ["ps", "-q", "--format", "{{.Names}}"],
+    ["ps", "-q", "--format", "table"],
     ["ps", "-s"],
     ["ps", "-n", "3", "-f", "status=running", "-f", "label=a=b"],
     ["ps", "--format", '{{.ID}} {{.Names}} {{.Label "com.example.x"}}'],
@@ -321,6 +344,8 @@ COMMANDS: list[list[str]] = [
     ["images", "--digests"],
     ["images", "--no-trunc"],
     ["images", "-q"],
+    ["images", "-q", "--format", "table"],
+    ["images", "-q", "--format", "{{.Tag}}"],
     ["images", "busybox"],
     ["images", "-f", "dangling=true", "-a"],
     ["images", "--format", "{{.Repository}}:{{.Tag}} {{.ID}} {{.Size}} {{.CreatedAt}}"],
@@ -330,7 +355,15 @@ COMMANDS: list[list[str]] = [
     ["history", "--no-trunc", "busybox"],
     ["history", "-H=false", "busybox"],
     ["history", "-q", "busybox"],
+    ["history", "-q", "--format", "table", "busybox"],
     ["history", "--format", "{{.ID}}|{{.CreatedAt}}|{{.CreatedBy}}|{{.Comment}}", "busybox"],
+    ["network", "ls"],
+    ["network", "ls", "-q"],
+    ["network", "ls", "-q", "--format", "table"],
+    ["network", "ls", "-q", "--format", "{{.Name}}"],
+    ["volume", "ls"],
+    ["volume", "ls", "-q", "--format", "table"],
+    ["volume", "ls", "-q", "--format", "{{.Name}}"],
     ["inspect", "web"],
     ["inspect", "web", "gone"],
     ["inspect", "gone"],
@@ -360,17 +393,24 @@ COMMANDS: list[list[str]] = [
     ["system", "events", "--format", "{{json .}}"],
     ["diff", "web"],
     ["top", "web"],
+    ["top", "idle"],
     ["port", "web"],
     ["port", "web", "80"],
     ["port", "web", "80/tcp"],
     ["port", "web", "53/udp"],
+    ["port", "web", "80/"],
     ["port", "web", "99"],
+    ["port", "web", "99999"],
     ["port", "web", "x"],
     ["start", "web", "web"],
     ["start", "web", "gone"],
     ["stop", "web", "gone", "web"],
     ["stop", "-t", "3", "-s", "INT", "web"],
     ["restart", "-t", "0", "web"],
+    ["restart", "-t", "x", "web"],
+    ["restart", "-t", " 1", "web"],
+    ["restart", "-t", "1_0", "web"],
+    ["restart", "-t", "99999999999999999999", "web"],
     ["kill", "web", "gone"],
     ["kill", "-s", "HUP", "web"],
     ["pause", "web"],
@@ -451,6 +491,18 @@ def test_output(
         for one in filled.requests
         if one.path != "/_ping" and one.method != "GET"
     )
+
+
+def test_disk_usage_for_programs_is_not_cut(
+    filled: FakeDaemon, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["system", "df", "-v", "--format", "json"]
+    docker = json.loads(subprocess.check_output([LIKE_DOCKER, *argv], cwd=tmp_path))
+    assert main(argv) == 0
+    own = json.loads(capfd.readouterr().out)
+    for kind, keys in (("Images", ["ID"]), ("Containers", ["ID", "Image", "Command", "Mounts"])):
+        for key in keys:
+            assert [one[key] for one in own[kind]] == [one[key] for one in docker[kind]]
 
 
 def test_ports_are_in_dockers_order(daemon: FakeDaemon, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ import time
 
 from wherry.cli.command import Command
 from wherry.cli.flags import switch, text
-from wherry.cli.format import LIST_HELP, json_line, unescape, write_list
+from wherry.cli.format import LIST_HELP, PLAIN, json_line, unescape, write_list
 from wherry.wire.human import ago, human_size
 
 TYPE_CHECKING = False
@@ -105,16 +105,17 @@ def _verbose(ctx: Context, found: Row, format: str) -> None:
     from wherry.cli import ps as ps_room
 
     now = time.time_ns()
+    trunc = format in PLAIN
     images = [
         one
         for image in found.get("Images") or []
         for one in images_room.image_rows(
-            {**image, "RepoDigests": None}, trunc=True, digests=False, now=now
+            {**image, "RepoDigests": None}, trunc=trunc, digests=False, now=now
         )[:1]
     ]
     containers = []
     for item in found.get("Containers") or []:
-        one = ps_room.row(item, trunc=True, now=now)
+        one = ps_room.row(item, trunc=trunc, now=now)
         one["Size"] = human_size(float(item.get("SizeRw") or 0), 3)
         containers.append(one)
     volumes = [

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     Row = dict[str, Any]
 
+PLAIN = ("", "table")
+"""The formats that ``--quiet`` takes the place of."""
+
 LIST_HELP = """Format output using a custom template:
 'table':            Print output in table format with column headers (default)
 'table TEMPLATE':   Print output in table format using the given Go template

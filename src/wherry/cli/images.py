@@ -7,7 +7,7 @@ import time
 from wherry.cli.command import Command
 from wherry.cli.errors import CliError
 from wherry.cli.flags import filter_flag, many, switch, text
-from wherry.cli.format import LIST_HELP, ellipsis, filters, label_text, short_id, write_list
+from wherry.cli.format import LIST_HELP, PLAIN, ellipsis, filters, label_text, short_id, write_list
 from wherry.cli.ps import local_time
 from wherry.client.errors import ClientError
 from wherry.wire.human import ago, human_size
@@ -53,7 +53,7 @@ def images(ctx: Context, options: Options, args: list[str]) -> None:
             image, trunc=trunc, digests=digests, format=format, now=time.time_ns()
         )
     ]
-    if options.on("quiet") and not format:
+    if options.on("quiet") and format in PLAIN:
         for row in rows:
             ctx.say(row["ID"])
         return
@@ -126,7 +126,7 @@ def history(ctx: Context, options: Options, args: list[str]) -> None:
     )
     trunc, format = not options.on("no-trunc"), options.text("format")
     rows = [history_row(one, trunc=trunc, human=options.on("human")) for one in found]
-    if options.on("quiet") and not format:
+    if options.on("quiet") and format in PLAIN:
         for row in rows:
             ctx.say(row["ID"])
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from wherry.cli.command import Command
 from wherry.cli.errors import CliError
 from wherry.cli.flags import filter_flag, many, number, switch, text
-from wherry.cli.format import LIST_HELP, filters, label_text, short_id, write_list
+from wherry.cli.format import LIST_HELP, PLAIN, filters, label_text, natural, short_id, write_list
 from wherry.cli.inspect import FORMAT, inspector
 from wherry.cli.several import each, not_found
 from wherry.cli.values import ip_address, key_value, label, link
@@ -37,8 +37,8 @@ def listing(ctx: Context, options: Options, args: list[str]) -> None:
     found = ctx.client.get("/networks", filters=filters(options.many("filter")))
     format = options.text("format")
     rows = [network_row(one, trunc=not options.on("no-trunc")) for one in found]
-    rows.sort(key=lambda row: str(row["Name"]))
-    if options.on("quiet") and not format:
+    rows.sort(key=lambda row: natural(str(row["Name"])))
+    if options.on("quiet") and format in PLAIN:
         for row in rows:
             ctx.say(row["ID"])
         return

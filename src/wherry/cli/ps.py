@@ -47,7 +47,9 @@ def ps(ctx: Context, options: Options, args: list[str]) -> None:
         filters=filters(options.many("filter")),
     )
     trunc = not options.on("no-trunc")
-    if options.on("quiet") and not format:
+    if options.on("quiet"):
+        if format:
+            ctx.warn("WARNING: Ignoring custom format, because both --format and --quiet are set.")
         for item in found:
             ctx.say(item["Id"][:12] if trunc else item["Id"])
         return
@@ -105,9 +107,22 @@ def image_name(item: dict[str, Any], trunc: bool) -> str:
 
 
 def quote(text: str) -> str:
-    """Go's ``%q`` for what commands hold."""
-    plain = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
-    return '"' + "".join(plain.get(char, char) for char in text) + '"'
+    """Go's ``%q``: what a terminal would act upon, or not show, is written out."""
+    return '"' + "".join(map(_quoted, text)) + '"'
+
+
+_NAMED = dict(zip('\\"\a\b\f\n\r\t\v', '\\"abfnrtv', strict=True))
+
+
+def _quoted(char: str) -> str:
+    if char in _NAMED:
+        return f"\\{_NAMED[char]}"
+    if char.isprintable():
+        return char
+    code = ord(char)
+    if code < 0x80:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def local_time(seconds: int) -> str:

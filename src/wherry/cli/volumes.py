@@ -5,7 +5,7 @@ from __future__ import annotations
 from wherry.cli.command import Command
 from wherry.cli.errors import CliError
 from wherry.cli.flags import filter_flag, many, switch, text, value
-from wherry.cli.format import LIST_HELP, filters, label_text, natural, write_list
+from wherry.cli.format import LIST_HELP, PLAIN, filters, label_text, natural, write_list
 from wherry.cli.inspect import FORMAT, inspector
 from wherry.cli.several import each
 from wherry.cli.values import key_value, label, memory
@@ -65,7 +65,7 @@ def ls(ctx: Context, options: Options, args: list[str]) -> None:
     for warning in found.get("Warnings") or []:
         ctx.warn(f"WARNING: {warning}")
     volumes = sorted(found.get("Volumes") or [], key=lambda one: natural(str(one["Name"])))
-    if options.on("quiet") and not options.text("format"):
+    if options.on("quiet") and options.text("format") in PLAIN:
         for one in volumes:
             ctx.say(one["Name"])
         return
