@@ -30,12 +30,12 @@ def test_who_may_refuse_a_port_and_what_helpers_may_do() -> None:
 @pytest.mark.parametrize(
     ("values", "named"),
     [
-        ({"firewall": "ufw"}, "--firewall 'ufw'"),
-        ({"ip": "1.2.3"}, "--ip '1.2.3'"),
-        ({"bip": "10.0.0.300/24"}, "--bip"),
-        ({"host_gateway_ip": "10.0.0.1,x"}, "--host-gateway-ip '10.0.0.1,x'"),
-        ({"default_gateway": "fd00::1"}, "--default-gateway 'fd00::1'"),
-        ({"default_gateway_v6": "10.0.0.1"}, "--default-gateway-v6 '10.0.0.1'"),
+        ({"firewall": "ufw"}, "firewall 'ufw'"),
+        ({"ip": "1.2.3"}, "ip '1.2.3'"),
+        ({"bip": "10.0.0.300/24"}, "bip"),
+        ({"host_gateway_ip": "10.0.0.1,x"}, "host-gateway-ip '10.0.0.1,x'"),
+        ({"default_gateway": "fd00::1"}, "default-gateway 'fd00::1'"),
+        ({"default_gateway_v6": "10.0.0.1"}, "default-gateway-v6 '10.0.0.1'"),
         ({"default_address_pools": ["base=10.0.0.0/8"]}, "default address pool"),
     ],
 )

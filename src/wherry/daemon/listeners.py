@@ -193,7 +193,7 @@ def _resolved(host: str, rest: str, config: Config) -> tuple[ssl.SSLContext | No
     """The TLS context, and what ``getaddrinfo`` says of every socket to bind."""
     tls = _context(config) if config.flag("tlsverify") else None
     if tls is None and config.flag("tls"):
-        raise Invalid("--tls alone does not check who calls: use --tlsverify with --tlscacert")
+        raise Invalid("tls alone does not check who calls: use tlsverify with tlscacert")
     try:
         split = urlsplit(f"//{rest}")
         port = split.port if split.port is not None else (2376 if tls else 2375)
@@ -237,12 +237,12 @@ def _refuse_open(host: str, addresses: list[str], config: Config) -> None:
     inside = all(ipaddress.ip_address(each.partition("%")[0]).is_loopback for each in addresses)
     if not inside:
         raise Invalid(
-            f"refusing to listen on {host} without TLS: use --tlsverify with --tlscacert, "
-            "--tlscert and --tlskey"
+            f"refusing to listen on {host} without TLS: use tlsverify with tlscacert, "
+            "tlscert and tlskey"
         )
     if not config.flag("insecure_loopback"):
         raise Invalid(
-            f"refusing to listen on {host} without TLS: use --tlsverify, or --insecure-loopback "
+            f"refusing to listen on {host} without TLS: use tlsverify, or insecure-loopback "
             "if every user of this machine may control it"
         )
 
@@ -251,9 +251,9 @@ def _context(config: Config) -> ssl.SSLContext:
     files = {name: config.text(name) for name in ("tlscacert", "tlscert", "tlskey")}
     for name, path in files.items():
         if not path:
-            raise Invalid(f"--tlsverify needs --{name}")
+            raise Invalid(f"tlsverify needs {name}")
         if not Path(path).is_file():
-            raise Invalid(f"--{name} {path}: no such file")
+            raise Invalid(f"{name} {path}: no such file")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.verify_mode = ssl.CERT_REQUIRED

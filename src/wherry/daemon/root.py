@@ -146,7 +146,8 @@ def check(config: Config) -> None:
     Raises ``Invalid`` that names the option.
     """
     NetworkSettings.parse(config.settings).default_subnet()
-    container_defaults(config)
+    if container_defaults(config).init and not host_facts.find_init():
+        raise Invalid("init needs tini, catatonit or docker-init, and none is installed")
     _default_runtime(config, _runtimes(config))
     listeners.check(config)
 
@@ -173,8 +174,6 @@ async def _build(
     defaults = container_defaults(config)
     host = host_facts.gather()
     host_facts.raise_open_files()
-    if defaults.init and not host.init_path:
-        raise Invalid("init needs tini, catatonit or docker-init, and none is installed")
     runtime, runtime_facts = await open_runtime(
         paths.run,
         configured=_runtimes(config),
@@ -321,7 +320,7 @@ def _default_runtime(config: Config, runtimes: Mapping[str, str]) -> None:
     if not name or name in runtimes:
         return
     if name not in PREFERRED:
-        raise Invalid(f"default-runtime {name}: there is no such runtime (see --add-runtime)")
+        raise Invalid(f"default-runtime {name}: there is no such runtime (see runtimes)")
     if find(name) is None:
         raise Invalid(f"default-runtime {name} is not installed: install the package {name}")
 

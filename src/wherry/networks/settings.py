@@ -54,19 +54,19 @@ class NetworkSettings:
         validity.check(values)
         firewall = str(values.get("firewall") or "docker")
         if firewall not in ("docker", "host"):
-            raise Invalid(f"invalid --firewall {firewall!r}: docker or host")
+            raise Invalid(f"invalid firewall {firewall!r}: docker or host")
         binding = str(values.get("ip") or "")
         if binding:
             try:
                 ipaddress.ip_address(binding)
             except ValueError as error:
-                raise Invalid(f"invalid --ip {binding!r}") from error
+                raise Invalid(f"invalid ip {binding!r}") from error
         gateway_ips = str(values.get("host_gateway_ip") or "")
         for each in gateway_ips.split(",") if gateway_ips else ():
             try:
                 ipaddress.ip_address(each)
             except ValueError as error:
-                raise Invalid(f"invalid --host-gateway-ip {gateway_ips!r}: {each!r}") from error
+                raise Invalid(f"invalid host-gateway-ip {gateway_ips!r}: {each!r}") from error
         for name in ("default_gateway", "default_gateway_v6"):
             text = str(values.get(name) or "")
             try:
@@ -74,7 +74,7 @@ class NetworkSettings:
             except ValueError:
                 good = False
             if not good:
-                raise Invalid(f"invalid --{name.replace('_', '-')} {text!r}")
+                raise Invalid(f"invalid {name.replace('_', '-')} {text!r}")
         return cls(
             gateway_v6=str(values.get("default_gateway_v6") or ""),
             host_gateway=gateway_ips,
@@ -109,7 +109,7 @@ class NetworkSettings:
             found = ipaddress.ip_interface(self.bip)
         except ValueError as error:
             raise Invalid(
-                f"invalid --bip {self.bip!r}: an address with its prefix is expected"
+                f"invalid bip {self.bip!r}: an address with its prefix is expected"
             ) from error
         inner = str(ipam.parse_network(self.fixed_cidr, "fixed-cidr")) if self.fixed_cidr else ""
         return Subnet(str(found.network), str(found.ip), inner, gateway_asked=True)

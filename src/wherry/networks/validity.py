@@ -18,16 +18,16 @@ def check(values: Mapping[str, Any]) -> None:
     """Options by name, with underscores. ``Invalid`` names the option."""
     mtu = int(values.get("mtu") or 0)
     if mtu and not _MTUS[0] <= mtu <= _MTUS[1]:
-        raise Invalid(f"invalid --mtu {mtu}: it is from {_MTUS[0]} to {_MTUS[1]}")
+        raise Invalid(f"invalid mtu {mtu}: it is from {_MTUS[0]} to {_MTUS[1]}")
     bridge = str(values.get("bridge") or "")
     if bridge and (not _INTERFACE.fullmatch(bridge) or bridge in (".", "..")):
-        raise Invalid(f"invalid --bridge {bridge!r}: an interface's name has up to 15 letters")
+        raise Invalid(f"invalid bridge {bridge!r}: an interface's name has up to 15 letters")
     for text in values.get("dns") or ():
         if not _is_address(str(text)):
-            raise Invalid(f"invalid --dns {text!r}: it is no address")
+            raise Invalid(f"invalid dns {text!r}: it is no address")
     for text in values.get("dns_search") or ():
         if not _DOMAIN.fullmatch(str(text)):
-            raise Invalid(f"invalid --dns-search {text!r}: it is no domain")
+            raise Invalid(f"invalid dns-search {text!r}: it is no domain")
     _check_subnets(values)
 
 
@@ -39,11 +39,11 @@ def _check_subnets(values: Mapping[str, Any]) -> None:
         except ValueError:
             found = None
         if found is None or "/" not in bip:
-            raise Invalid(f"invalid --bip {bip!r}: it is an IPv4 address with its prefix")
+            raise Invalid(f"invalid bip {bip!r}: it is an IPv4 address with its prefix")
         if found.network.prefixlen < 31 and found.ip in (found.network[0], found.network[-1]):
-            raise Invalid(f"invalid --bip {bip!r}: no host of {found.network} can have the address")
+            raise Invalid(f"invalid bip {bip!r}: no host of {found.network} can have the address")
         if inner and not _network("fixed-cidr", inner, 4).subnet_of(found.network):
-            raise Invalid(f"invalid --fixed-cidr {inner!r}: it is not inside of bip {bip}")
+            raise Invalid(f"invalid fixed-cidr {inner!r}: it is not inside of bip {bip}")
     elif inner:
         _network("fixed-cidr", inner, 4)
     if six := str(values.get("fixed_cidr_v6") or ""):
@@ -57,7 +57,7 @@ def _network(name: str, text: str, version: int) -> Any:
             raise ValueError("it has no prefix")
         return kind(text)
     except ValueError as error:
-        raise Invalid(f"invalid --{name} {text!r}: {error}") from error
+        raise Invalid(f"invalid {name} {text!r}: {error}") from error
 
 
 def _is_address(text: str) -> bool:
