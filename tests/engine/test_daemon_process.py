@@ -216,6 +216,17 @@ def test_a_start_that_fails_says_why_in_one_line(stopped: Engine, options: list[
     assert str(stopped.root) not in Path("/proc/self/mountinfo").read_text()
 
 
+def test_a_start_that_fails_leaves_no_folders(stopped: Engine) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        host = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        stopped.options += ["--host", host, "--insecure-loopback"]
+        stopped.options += ["--data-root", str(stopped.root / "fresh" / "root")]
+        stopped.options += ["--run-dir", str(stopped.root / "fresh" / "run")]
+        assert stopped.spawn().wait(60) == 1
+    assert f"wherryd: cannot listen on {host}: Address already in use" in stopped.log()
+    assert not (stopped.root / "fresh").exists()
+
+
 def test_plain_loopback(stopped: Engine) -> None:
     port = free_port()
     stopped.options += ["--host", f"tcp://127.0.0.1:{port}", "--insecure-loopback"]

@@ -16,7 +16,7 @@ import os
 import signal
 import socket
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -87,17 +87,32 @@ Build = Callable[[Live, Database, EventBus, str], Awaitable[Engine]]
 """(live configuration, database, events, identity) -> engine."""
 
 
-def prepare(paths: Paths) -> None:
-    """Make the data root (0700) and the run directory (0711, so that its sockets are reachable)."""
+@contextlib.contextmanager
+def prepared(paths: Paths) -> Iterator[None]:
+    """The data root (0700) and the run directory (0711, so that its sockets are reachable).
+
+    A failure inside takes away what was not there before, as far as nothing is in it.
+    """
+    made: list[Path] = []
     try:
-        paths.data.mkdir(parents=True, exist_ok=True)
+        _make_all(paths, made)
+        yield
+    except BaseException:
+        for folder in reversed(made):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+def _make_all(paths: Paths, made: list[Path]) -> None:
+    """``made`` gets every folder that was not there, an outer one before what is in it."""
+    below_data = (paths.blobs, paths.layers, paths.containers, paths.volumes, paths.tmp)
+    try:
+        for folder in (paths.data, paths.run, *below_data, paths.mounts, paths.netns):
+            made += [each for each in reversed((folder, *folder.parents)) if not each.exists()]
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         paths.data.chmod(0o700)
-        paths.run.mkdir(parents=True, exist_ok=True)
         paths.run.chmod(0o711)
-        for folder in (paths.blobs, paths.layers, paths.containers, paths.volumes, paths.tmp):
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for folder in (paths.mounts, paths.netns):
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise Invalid(f"cannot use {error.filename}: {error.strerror}") from error
 
@@ -121,7 +136,11 @@ async def run(config: Config, build: Build) -> None:
         raise Forbidden("wherryd needs to run as root")
     limit_heap()
     precedence.take()
-    prepare(config.paths)
+    with prepared(config.paths):
+        await _run(config, build)
+
+
+async def _run(config: Config, build: Build) -> None:
     lock = RootLock(config.paths.lock)
     listeners: list[Listener] = []
     database: Database | None = None
@@ -136,7 +155,7 @@ async def run(config: Config, build: Build) -> None:
         remove_pidfile(config.pidfile)
         if database is not None:
             database.close()
-        lock.release()
+        lock.release(forget=not config.paths.database.exists())
         precedence.leave()
 
 
