@@ -83,7 +83,13 @@ def test_info_tells_what_is(own_engine: Engine) -> None:
     assert (info["Containers"], info["ContainersRunning"], info["ContainersStopped"]) == (2, 1, 1)
     assert info["NCPU"] == os.cpu_count()
     assert info["KernelVersion"] == os.uname().release
-    assert info["DefaultRuntime"] in info["Runtimes"]
+    runtime = info["DefaultRuntime"]
+    assert runtime in info["Runtimes"]
+    parts = {
+        each["Name"]: each["Version"] for each in own_engine.get("/version").json["Components"]
+    }
+    told = parts[runtime] if runtime == "runc" else f"{runtime} {parts[runtime]}"
+    assert info["RuncCommit"]["ID"] == told
     assert info["Images"] == 1
     assert info["DockerRootDir"] == str(own_engine.data)
     own_engine.post(f"/containers/{name}/pause")

@@ -178,7 +178,7 @@ class SystemService:
             "Isolation": "",
             "InitBinary": Path(host.init_path).name,
             "ContainerdCommit": {"ID": ""},
-            "RuncCommit": {"ID": facts.runtime.versions.get(facts.runtime.default, "")},
+            "RuncCommit": {"ID": self._default_runtime()},
             "InitCommit": {"ID": ""},
             "SecurityOptions": self._security(),
             "ProductLicense": "",
@@ -186,6 +186,13 @@ class SystemService:
             "CDISpecDirs": [],
             "Warnings": [*facts.warnings, *facts.network_warnings()],
         }
+
+    def _default_runtime(self) -> str:
+        """Clients write "runc version:" before it whatever the default runtime is, so another one
+        says its name."""
+        name = self._facts.runtime.default
+        version = self._facts.runtime.versions.get(name, "")
+        return version if name == "runc" else f"{name} {version}".rstrip()
 
     def _runtimes(self) -> dict[str, dict[str, str]]:
         return {name: {"path": path} for name, path in self._facts.runtimes.items() if name}
