@@ -54,6 +54,13 @@ async def test_since_and_until() -> None:
     assert [event.action async for event in events.stream(1000, 1)] == []
 
 
+@pytest.mark.parametrize(("since", "found"), [(10**20, []), (-(10**20), ["a"])])
+async def test_times_beyond_64_bits(since: int, found: list[str]) -> None:
+    events = bus()
+    events.publish("image", "a", "i", {})
+    assert [event.action async for event in events.stream(since, 100)] == found
+
+
 async def test_waiting_listeners_are_woken_in_order() -> None:
     events = bus()
     streams = [events.stream(None, None) for _ in range(3)]

@@ -114,6 +114,8 @@ def test_rfc3339() -> None:
     assert d.rfc3339_fixed(moment + 120_000_000) == "2024-05-01T10:00:00.120000000Z"
     assert d.parse_rfc3339("2024-05-01T12:00:00.12+02:00") == moment + 120_000_000
     assert d.rfc3339(d.parse_rfc3339(d.ZERO_TIME)) == d.ZERO_TIME
+    beyond = d.parse_rfc3339("9999-12-31T23:59:59-12:00")
+    assert d.rfc3339(beyond) == "9999-12-31T23:59:59.999999999Z"
     for text in ("2024-13-01T00:00:00Z", "2024-05-01", "", "2024-05-01T00:00:00"):
         with pytest.raises(Invalid):
             d.parse_rfc3339(text)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from wherry.store.database import Database
 
+_LAST_TIME = (1 << 63) - 1
+
 
 @dataclass(frozen=True)
 class EventRow:
@@ -59,9 +61,13 @@ class EventTable:
         return int(rows[0]["last"] or 0)
 
     def before_time(self, time: int) -> int:
-        """Sequence of the last event older than ``time``, so that ``after`` starts there."""
+        """Sequence of the last event older than ``time``, so that ``after`` starts there.
+
+        A time may lie beyond the 64 bits of the database's numbers (the year 9999 does).
+        """
+        bound = max(-_LAST_TIME, min(time, _LAST_TIME))
         rows = self._database.execute(
-            "SELECT MIN(sequence) AS first FROM events WHERE time >= ?", (time,)
+            "SELECT MIN(sequence) AS first FROM events WHERE time >= ?", (bound,)
         )
         first = rows[0]["first"]
         return self.last() if first is None else int(first) - 1

@@ -23,6 +23,8 @@ HOUR = 60 * MINUTE
 ZERO_TIME = "0001-01-01T00:00:00Z"
 """How Go writes a time that never was."""
 
+_LAST_TIME = 253402300800 * SECOND - 1
+
 _UNITS = {
     "ns": NANOSECOND,
     "us": MICROSECOND,
@@ -118,9 +120,13 @@ def _parse_size(text: str, base: int) -> int:
 
 
 def rfc3339(nanoseconds: int) -> str:
-    """Go's RFC3339Nano in UTC: no trailing zeros, ``2024-05-01T10:00:00.12Z``."""
+    """Go's RFC3339Nano in UTC: no trailing zeros, ``2024-05-01T10:00:00.12Z``.
+
+    Files and images may bear times after the year 9999, which it cannot write: its last one.
+    """
     if nanoseconds <= -62135596800 * SECOND:
         return ZERO_TIME
+    nanoseconds = min(nanoseconds, _LAST_TIME)
     seconds, part = divmod(nanoseconds, SECOND)
     text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     if len(text) < 19:
