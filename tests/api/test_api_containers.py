@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncGenerator
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -162,6 +163,51 @@ async def test_create(service: Service, containers: FakeContainers) -> None:
     assert json.loads(reply.body) == {"Id": "c1", "Warnings": ["a warning"]}
     _, name, request, platform = containers.calls[0]
     assert (name, request.image, request.host_config.memory, platform) == ("n", "i", 7, None)
+
+
+async def created(service: Service, containers: FakeContainers, version: str, **host: Any) -> Any:
+    """The host configuration that the service gets of what a client of that version sends."""
+    body = json.dumps({"Image": "i", "HostConfig": host}).encode()
+    reply = await service.ask("POST", f"/v{version}/containers/create", body)
+    assert reply.status == 201, reply.body
+    return containers.calls[-1][2].host_config
+
+
+@pytest.mark.parametrize(
+    ("version", "asked", "mode"),
+    [
+        ("1.39", "", "shareable"),
+        ("1.39", "none", "none"),
+        ("1.40", "", ""),
+    ],
+)
+async def test_old_clients_share_their_memory(
+    service: Service, containers: FakeContainers, version: str, asked: str, mode: str
+) -> None:
+    assert (await created(service, containers, version, IpcMode=asked)).ipc_mode == mode
+
+
+@pytest.mark.parametrize(
+    ("version", "left"), [("1.52", ["1/tcp", "2/tcp", "3/tcp"]), ("1.53", ["3/tcp"])]
+)
+async def test_ports_without_bindings_are_any_port_to_older_clients_only(
+    service: Service, containers: FakeContainers, version: str, left: list[str]
+) -> None:
+    asked = {"1/tcp": [], "2/tcp": None, "3/tcp": [{"HostPort": ""}]}
+    host = await created(service, containers, version, PortBindings=asked)
+    assert sorted(host.port_bindings) == left
+
+
+async def test_older_clients_may_send_options_of_another_mount(
+    service: Service, containers: FakeContainers
+) -> None:
+    mount = {"Type": "bind", "Source": "/a", "Target": "/b", "BindOptions": {"NonRecursive": True}}
+    mount |= {"VolumeOptions": {"NoCopy": True}, "TmpfsOptions": {"SizeBytes": 1}}
+    (old,) = (await created(service, containers, "1.41", Mounts=[mount])).mounts
+    assert (old.volume_options, old.tmpfs_options) == (None, None)
+    assert old.bind_options.non_recursive
+    (new,) = (await created(service, containers, "1.42", Mounts=[mount])).mounts
+    assert new.volume_options.no_copy
 
 
 @pytest.mark.parametrize(

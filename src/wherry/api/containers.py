@@ -20,6 +20,7 @@ from wherry.wire.container import (
     Config,
     CreateRequest,
     HostConfig,
+    Mount,
     NetworkingConfig,
     UpdateRequest,
 )
@@ -68,7 +69,7 @@ class ContainerRoutes:
             request.host_config = HostConfig()
         if request.networking_config is None:
             request.networking_config = NetworkingConfig()
-        _check_mounts(request.host_config, call.version)
+        _for_version(request.host_config, call.version)
         identity, warnings = await self._containers.create(
             call.query.maybe("name"), request, call.query.maybe("platform")
         )
@@ -291,14 +292,27 @@ def as_api(config: Config) -> dict[str, Any]:
     return built
 
 
-def _check_mounts(host: HostConfig, version: tuple[int, int]) -> None:
-    """What an older client cannot mean. ``Invalid`` as Docker words it."""
+def _for_version(host: HostConfig, version: tuple[int, int]) -> None:
+    """What a client of that version means; ``Invalid``, as Docker words it, for what it cannot."""
+    if version < (1, 40) and not host.ipc_mode:
+        host.ipc_mode = "shareable"
+    if version >= (1, 53) and host.port_bindings:
+        # Before, a port without a binding got any free one.
+        host.port_bindings = {port: found for port, found in host.port_bindings.items() if found}
     for mount in host.mounts or ():
-        bind, volume = mount.bind_options, mount.volume_options
+        _check_mount(mount, version)
+
+
+def _check_mount(mount: Mount, version: tuple[int, int]) -> None:
+    bind, volume = mount.bind_options, mount.volume_options
+    if version < (1, 42):
         if bind is not None:
-            if version < (1, 42):
-                bind.create_mountpoint = None
-            if version < (1, 44) and bind.read_only_force_recursive:
-                raise Invalid("BindOptions.ReadOnlyForceRecursive needs API v1.44 or newer")
-        if volume is not None and volume.subpath and version < (1, 45):
-            raise Invalid("VolumeOptions.Subpath needs API v1.45 or newer")
+            bind.create_mountpoint = None
+        if mount.type != "volume":
+            mount.volume_options = None
+        if mount.type != "tmpfs":
+            mount.tmpfs_options = None
+    if version < (1, 44) and bind is not None and bind.read_only_force_recursive:
+        raise Invalid("BindOptions.ReadOnlyForceRecursive needs API v1.44 or newer")
+    if version < (1, 45) and volume is not None and volume.subpath:
+        raise Invalid("VolumeOptions.Subpath needs API v1.45 or newer")
