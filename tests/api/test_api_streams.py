@@ -197,6 +197,14 @@ async def test_exec_create(service: Service, containers: FakeContainers) -> None
     assert (reply.status, json.loads(reply.body)) == (400, {"message": "no exec command specified"})
 
 
+async def test_a_size_that_no_terminal_has(service: Service, containers: FakeContainers) -> None:
+    body = b'{"Cmd": ["true"], "ConsoleSize": [1, 65536]}'
+    reply = await service.ask("POST", "/containers/c1/exec", body)
+    assert reply.status == 400
+    assert b"invalid ConsoleSize [1, 65536]" in reply.body
+    assert containers.calls == []
+
+
 async def test_exec_start_attached_with_a_body(
     service: Service, containers: FakeContainers
 ) -> None:

@@ -70,6 +70,8 @@ async def test_tag(host: Host) -> None:
     assert host.recorder.events[1][2] == {"kind": "test", "name": "host:5000/other:v2"}
     with pytest.raises(Invalid, match="invalid tag format"):
         host.engine.tag("app:1", "x", "not a tag")
+    with pytest.raises(Invalid, match="digest reference"):
+        host.engine.tag("app:1", f"x@sha256:{'0' * 64}", "")
 
 
 # ---- list, inspect, history

@@ -195,6 +195,7 @@ TABLE: dict[str, tuple[Bad, ...]] = {
         Bad(EXEC, 400, "Tty", body={"Cmd": ["true"], "Tty": "yes"}),
         Bad(EXEC, 400, "User", body={"Cmd": ["true"], "User": 0}),
         Bad(EXEC, 400, "ConsoleSize", body={"Cmd": ["true"], "ConsoleSize": [1, 2, 3]}),
+        Bad(EXEC, 400, "ConsoleSize", body={"Cmd": ["true"], "ConsoleSize": [1, 65536]}),
         Bad(EXEC, 400, "nonsense", body={"Cmd": ["true"], "DetachKeys": "nonsense"}),
         Bad(EXEC, 400, "relative", body={"Cmd": ["true"], "WorkingDir": "relative"}),
         Bad("/containers/{stopped}/exec", 409, "is not running", body={"Cmd": ["true"]}),

@@ -79,6 +79,7 @@ _IMAGES: dict[str, tuple[Bad, ...]] = {
         no_image("/images/{name}/tag?repo=a"),
         Bad(f"/images/{BASE}/tag", 400, "reference"),
         Bad(f"/images/{BASE}/tag?repo=UPPER", 400, "UPPER"),
+        Bad(f"/images/{BASE}/tag?repo=a@sha256:{64 * '0'}", 400, "digest reference"),
         Bad(f"/images/{BASE}/tag?repo=a&tag=:::", 400, "tag"),
     ),
     "DELETE /images/{name:.+}": (

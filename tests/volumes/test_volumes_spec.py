@@ -159,6 +159,7 @@ def test_mounts() -> None:
             },
             'invalid tmpfs option ["huge" ""]',
         ),
+        ({"Type": "tmpfs", "Target": "/b", "TmpfsOptions": {"Mode": -8}}, "invalid mode: -10"),
     ],
 )
 def test_bad_mounts(values: dict[str, Any], message: str) -> None:

@@ -158,8 +158,8 @@ def _size(value: list[int] | None) -> tuple[int, int] | None:
     """``ConsoleSize`` [height, width]; absent or 0x0: none."""
     if not value or not any(value):
         return None
-    if len(value) != 2 or min(value) < 0:
-        raise Invalid("invalid ConsoleSize: it has a height and a width")
+    if len(value) != 2 or not all(0 <= each < 65536 for each in value):
+        raise Invalid(f"invalid ConsoleSize {value}: it has a height and a width below 65536")
     return value[0], value[1]
 
 

@@ -8,7 +8,7 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from wherry.errors import NotImplementedYet
+from wherry.errors import Invalid, NotImplementedYet
 from wherry.images import base, inspection, listing
 from wherry.images.adopt import adopt
 from wherry.images.catalogue import Catalogue
@@ -97,6 +97,8 @@ class ImageEngine:
     def tag(self, name: str, repo: str, tag: str) -> None:
         found = self._catalogue.find(name)
         reference = references.parse(repo)
+        if reference.digest:
+            raise Invalid("refusing to create a tag with a digest reference")
         if tag:
             reference = reference.with_tag(tag)
         self._names.set(reference, found.rows[0].target)

@@ -318,6 +318,8 @@ def tmpfs_mount_options(options: TmpfsOptions | None, read_only: bool) -> tuple[
     words = ["ro"] if read_only else []
     if options is not None:
         if options.mode:
+            if not 0 < options.mode < 1 << 32:
+                raise Invalid(f"invalid mode: {options.mode:o}")
             words.append(f"mode={options.mode:o}")
         if options.size_bytes:
             if options.size_bytes < 0:
