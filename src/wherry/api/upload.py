@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import errno
 import os
+import re
 import select
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -26,6 +27,7 @@ from wherry.errors import Invalid
 from wherry.linux.flow import receive_into, wait_readable
 from wherry.linux.tasks import in_own_thread
 from wherry.trees.flow import STEP, Inlet, Pipe
+from wherry.trees.incoming import Chunks
 
 _LINE = 4096
 """Bytes of a chunk's head, or of a trailer, at most."""
@@ -33,6 +35,7 @@ _AHEAD = 256 * 1024
 """Bytes taken at once of a body in small chunks."""
 _STRAIGHT = 65536
 """Bytes from which a piece of the body goes to its file without coming into the process."""
+_HEX = re.compile(rb"[0-9A-Fa-f]{1,15}")
 _LINGER = 10.0
 """Seconds for which the rest of a refused body is still taken, so that the reply is read."""
 
@@ -169,10 +172,9 @@ class _Straight:
                 raise _broken()
             self._first = False
             size = self._line().split(b";")[0].strip()
-            try:
-                self._left = int(size, 16)
-            except ValueError:
-                raise _broken() from None
+            if not _HEX.fullmatch(size):
+                raise _broken()
+            self._left = int(size, 16)
             self._ahead = _LINE if self._left >= _STRAIGHT else _AHEAD
             if not self._left:
                 while self._line():
@@ -206,38 +208,28 @@ class _Straight:
             self._pipe.close()
 
 
-class _Queued:
+class _Queued(Chunks):
     """An ``Inlet`` through the event loop, one piece at a time."""
 
     def __init__(self, pieces: AsyncIterator[bytes], loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(iter(self._await_next, b""))
         self._pieces = pieces
         self._loop = loop
-        self._rest = memoryview(b"")
         self._waiting: Future[bytes] | None = None
         self._stopped = False
 
+    def _await_next(self) -> bytes:
+        """b"" at the end: no piece is empty."""
+        if self._stopped:
+            raise ConnectionResetError("the body is not wanted any more")
+        self._waiting = asyncio.run_coroutine_threadsafe(self._next(), self._loop)
+        try:
+            return self._waiting.result()
+        except CancelledError:
+            raise ConnectionResetError("the body is not wanted any more") from None
+
     async def _next(self) -> bytes:
-        async for piece in self._pieces:
-            if piece:
-                return piece
-        return b""
-
-    def read_into(self, room: memoryview) -> int:
-        if not self._rest:
-            if self._stopped:
-                raise ConnectionResetError("the body is not wanted any more")
-            self._waiting = asyncio.run_coroutine_threadsafe(self._next(), self._loop)
-            try:
-                self._rest = memoryview(self._waiting.result())
-            except CancelledError:
-                raise ConnectionResetError("the body is not wanted any more") from None
-        size = min(len(room), len(self._rest))
-        room[:size] = self._rest[:size]
-        self._rest = self._rest[size:]
-        return size
-
-    def move(self, descriptor: int, size: int) -> int:
-        return 0
+        return await anext(self._pieces, b"")
 
     def stop(self) -> None:
         self._stopped = True
