@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from wherry.linux.syscalls import (
     MS_PRIVATE,
     MS_RDONLY,
     MS_REC,
+    LinuxSyscalls,
     RecordingSyscalls,
 )
 
@@ -61,6 +63,19 @@ def test_a_kernel_without_the_new_api_gets_the_option_string() -> None:
             "lowerdir=/top:/base,upperdir=/up,workdir=/work",
         )
         assert calls.open == set()
+
+
+def test_an_old_kernel_is_not_asked_for_what_it_would_log() -> None:
+    calls = RecordingSyscalls()
+    calls.version = (6, 4)
+    mount_overlay(calls, STACK)
+    options = "lowerdir=/top:/base,upperdir=/up,workdir=/work"
+    assert calls.calls == [("mount", "overlay", "/merged", "overlay", 0, options)]
+
+
+def test_the_version_of_the_kernel_that_runs() -> None:
+    major, minor = LinuxSyscalls().kernel()
+    assert os.uname().release.startswith(f"{major}.{minor}")
 
 
 def test_long_paths_are_shortened_through_descriptors() -> None:

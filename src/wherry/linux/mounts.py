@@ -26,6 +26,9 @@ from wherry.linux.syscalls import (
 
 _PAGE = 4096
 _OLD_KERNEL = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP})
+_REFUSES_QUIETLY = (6, 5)
+"""Before, overlayfs takes every option and complains of ``lowerdir+`` in the kernel's log, at each
+mount."""
 
 
 @dataclass(frozen=True)
@@ -132,25 +135,30 @@ def mount_overlay(calls: Syscalls, overlay: Overlay) -> None:
     if not overlay.lower:
         raise Internal(f"no layer to mount at {overlay.target}")
     try:
-        try:
-            _mount_by_descriptor(calls, overlay)
-        except OSError as error:
-            if error.errno not in _OLD_KERNEL:
-                raise
+        if overlay.upper is None and len(overlay.lower) == 1:
+            _bind_read_only(calls, overlay.lower[0], overlay.target)
+        elif calls.kernel() < _REFUSES_QUIETLY:
             _mount_by_string(calls, overlay)
+        else:
+            _mount_by_either(calls, overlay)
     except OSError as error:
         raise Internal(f"cannot mount the file system at {overlay.target}: {error}") from error
 
 
+def _mount_by_either(calls: Syscalls, overlay: Overlay) -> None:
+    try:
+        _mount_by_descriptor(calls, overlay)
+    except OSError as error:
+        if error.errno not in _OLD_KERNEL:
+            raise
+        _mount_by_string(calls, overlay)
+
+
 def _mount_by_descriptor(calls: Syscalls, overlay: Overlay) -> None:
-    lower = list(overlay.lower)
-    if overlay.upper is None and len(lower) == 1:
-        _bind_read_only(calls, lower[0], overlay.target)
-        return
     context = calls.fsopen("overlay")
     try:
         calls.fsconfig_string(context, "source", "overlay")
-        for layer in lower:
+        for layer in overlay.lower:
             calls.fsconfig_string(context, "lowerdir+", layer)
         if overlay.upper is not None and overlay.work is not None:
             calls.fsconfig_string(context, "upperdir", overlay.upper)

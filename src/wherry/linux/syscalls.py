@@ -89,6 +89,9 @@ class Syscalls(Protocol):
     def syncfs(self, fd: int) -> None:
         """Write everything of the file system that the descriptor is in."""
 
+    def kernel(self) -> tuple[int, int]:
+        """Version of the running kernel, such as (6, 12)."""
+
     def fsopen(self, fstype: str) -> int: ...
 
     def fsconfig_string(self, fd: int, key: str, value: str) -> None: ...
@@ -197,6 +200,10 @@ class LinuxSyscalls:
 
     def syncfs(self, fd: int) -> None:
         self._done(self._libc.syncfs(ctypes.c_int(fd)), "syncfs")
+
+    def kernel(self) -> tuple[int, int]:
+        major, minor = os.uname().release.split(".", 2)[:2]
+        return int(major), int(minor.partition("-")[0])
 
     def fsopen(self, fstype: str) -> int:
         return self._syscall(f"fsopen {fstype}", _SYS_FSOPEN, _text(fstype), FSOPEN_CLOEXEC)
@@ -332,6 +339,7 @@ class RecordingSyscalls:
     def __init__(self, fail: dict[str, int] | None = None) -> None:
         self.calls: list[tuple[object, ...]] = []
         self.fail = fail or {}
+        self.version = (6, 12)
         self.open: set[int] = set()
         self.projects: dict[str, tuple[int, int]] = {}
         self.quotas: dict[int, bytes] = {}
@@ -367,6 +375,9 @@ class RecordingSyscalls:
 
     def syncfs(self, fd: int) -> None:
         self._record("syncfs")
+
+    def kernel(self) -> tuple[int, int]:
+        return self.version
 
     def fsopen(self, fstype: str) -> int:
         self._record("fsopen", fstype)
