@@ -85,7 +85,8 @@ class Reserve:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             return
-        connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        with suppress(sqlite3.Error):  # the next one will move the pages
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
         connection.execute("PRAGMA shrink_memory")
 
     def _roomy(self) -> bool:
