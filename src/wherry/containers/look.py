@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import stat
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -25,6 +23,7 @@ from wherry.images import changes as instructions
 from wherry.images.service import Image, Images
 from wherry.runtime.port import Runtime
 from wherry.store.paths import Paths
+from wherry.trees.size import tree_size
 from wherry.wire.prune import Choice
 
 _PS_TIMEOUT = 10.0
@@ -218,32 +217,6 @@ class Looker:
             and choice.takes(live.record.labels, live.record.created_ns)
             and choice.names(live.record.name)
         ]
-
-
-def tree_size(root: str) -> int:
-    """Bytes of the regular files below ``root``, hard links once; what vanishes counts not."""
-    total, seen, pending = 0, set(), [root]
-    while pending:
-        try:
-            entries = list(os.scandir(pending.pop()))
-        except OSError:
-            continue
-        for entry in entries:
-            try:
-                if entry.is_dir(follow_symlinks=False):
-                    pending.append(entry.path)
-                    continue
-                info = entry.stat(follow_symlinks=False)
-            except OSError:
-                continue
-            if not stat.S_ISREG(info.st_mode) and not stat.S_ISLNK(info.st_mode):
-                continue
-            if info.st_nlink > 1:
-                if info.st_ino in seen:
-                    continue
-                seen.add(info.st_ino)
-            total += info.st_size
-    return total
 
 
 async def _ps(arguments: Sequence[str]) -> str:

@@ -28,33 +28,6 @@ def is_empty(directory: Path | str) -> bool:
         return all(entry.name == "lost+found" for entry in entries)
 
 
-def usage(directory: Path | str) -> int:
-    """Bytes of all files below, hard links counted once. Unreadable parts count nothing."""
-    seen: set[tuple[int, int]] = set()
-    total = 0
-    pending = [os.fspath(directory)]
-    while pending:
-        try:
-            with os.scandir(pending.pop()) as entries:
-                for entry in entries:
-                    try:
-                        found = entry.stat(follow_symlinks=False)
-                    except OSError:
-                        continue
-                    if found.st_nlink > 1 and not entry.is_dir(follow_symlinks=False):
-                        key = (found.st_dev, found.st_ino)
-                        if key in seen:
-                            continue
-                        seen.add(key)
-                    if entry.is_dir(follow_symlinks=False):
-                        pending.append(entry.path)
-                    else:
-                        total += found.st_size
-        except OSError:
-            continue
-    return total
-
-
 async def command(*words: str, what: str, good: Collection[int] = (0,)) -> None:
     """Run a program to its end; ``Internal`` (or ``Exhausted``) with its last error line.
 

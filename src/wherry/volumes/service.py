@@ -28,6 +28,7 @@ from wherry.store.volumes import (
     VolumeRow,
     VolumeTable,
 )
+from wherry.trees.size import tree_size
 from wherry.volumes import files, filling
 from wherry.volumes import options as local_options
 from wherry.volumes.locks import KeyedLocks
@@ -256,7 +257,7 @@ class VolumeService:
                 if row.backing == "mount"
                 else await asyncio.to_thread(self.drivers.local.image_usage, row)
             )
-        return await asyncio.to_thread(files.usage, self.drivers.local.data(row))
+        return await asyncio.to_thread(tree_size, self.drivers.local.data(row))
 
     async def inspect(self, name: str) -> dict[str, Any]:
         row = self.table.by_name(name)
