@@ -50,48 +50,41 @@ def expand(word: str, env: Mapping[str, str]) -> str:
 def _expand(word: str, env: Mapping[str, str], depth: int) -> str:
     if depth > _DEEPEST:
         raise Invalid(f"more than {_DEEPEST} substitutions inside of each other")
-    out: list[str] = []
-    at = 0
-    while at < len(word):
-        char = word[at]
-        if char == "'":
-            end = word.find("'", at + 1)
-            if end < 0:
-                raise Invalid("unexpected end of statement while looking for matching single-quote")
-            out.append(word[at + 1 : end])
-            at = end + 1
-        elif char == '"':
-            text, at = _double(word, at + 1, env, depth)
-            out.append(text)
-        elif char == "\\":
-            out.append(word[at + 1 : at + 2])
-            at += 2
-        elif char == "$":
-            text, at = _variable(word, at + 1, env, depth)
-            out.append(text)
-        else:
-            out.append(char)
-            at += 1
-    return "".join(out)
+    return _read(word, 0, env, depth, quoted=False)[0]
 
 
-def _double(word: str, at: int, env: Mapping[str, str], depth: int) -> tuple[str, int]:
+def _read(
+    word: str, at: int, env: Mapping[str, str], depth: int, *, quoted: bool
+) -> tuple[str, int]:
+    """The text from ``at`` on, to the double quote that closes it or to the end of the word; and
+    where the word goes on."""
     out: list[str] = []
     while at < len(word):
-        char = word[at]
-        if char == '"':
+        char, following = word[at], word[at + 1 : at + 2]
+        if char == '"' and quoted:
             return "".join(out), at + 1
-        if char == "\\":
-            following = word[at + 1 : at + 2]
-            out.append(following if following and following in '"$\\' else char + following)
-            at += 2
+        if char == '"':
+            text, at = _read(word, at + 1, env, depth, quoted=True)
+        elif char == "'" and not quoted:
+            text, at = _literal(word, at + 1)
         elif char == "$":
             text, at = _variable(word, at + 1, env, depth)
-            out.append(text)
+        elif char == "\\":
+            plain = not quoted or following in ('"', "$", "\\")
+            text, at = following if plain else char + following, at + 2
         else:
-            out.append(char)
-            at += 1
-    raise Invalid("unexpected end of statement while looking for matching double-quote")
+            text, at = char, at + 1
+        out.append(text)
+    if quoted:
+        raise Invalid("unexpected end of statement while looking for matching double-quote")
+    return "".join(out), at
+
+
+def _literal(word: str, at: int) -> tuple[str, int]:
+    end = word.find("'", at)
+    if end < 0:
+        raise Invalid("unexpected end of statement while looking for matching single-quote")
+    return word[at:end], end + 1
 
 
 def _variable(word: str, at: int, env: Mapping[str, str], depth: int) -> tuple[str, int]:

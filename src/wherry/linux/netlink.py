@@ -110,36 +110,30 @@ def mac_bytes(text: str) -> bytes:
     return bytes.fromhex(text.replace(":", "").replace("-", ""))
 
 
-def _info(kind: str, data: bytes = b"") -> bytes:
-    body = attribute(IFLA_INFO_KIND, kind)
-    if data:
-        body += attribute(IFLA_INFO_DATA | NESTED, data)
-    return attribute(IFLA_LINKINFO | NESTED, body)
+def _new_link(kind: str, name: str, body: bytes, details: bytes = b"") -> Message:
+    """``body``: header and attributes but for the name; ``details``: of the kind."""
+    info = attribute(IFLA_INFO_KIND, kind)
+    if details:
+        info += attribute(IFLA_INFO_DATA | NESTED, details)
+    body += attribute(IFLA_IFNAME, name) + attribute(IFLA_LINKINFO | NESTED, info)
+    return Message(RTM_NEWLINK, _CREATE | _EXCLUSIVE, body, f"create {kind} {name}")
 
 
 def add_bridge(name: str, mac: str, mtu: int = 0) -> Message:
-    body = (
-        link_header(up=True)
-        + attribute(IFLA_IFNAME, name)
-        + attribute(IFLA_ADDRESS, mac_bytes(mac))
-    )
+    body = link_header(up=True) + attribute(IFLA_ADDRESS, mac_bytes(mac))
     if mtu:
         body += attribute(IFLA_MTU, mtu)
-    body += _info("bridge")
-    return Message(RTM_NEWLINK, _CREATE | _EXCLUSIVE, body, f"create bridge {name}")
+    return _new_link("bridge", name, body)
 
 
 def add_dummy(name: str) -> Message:
-    body = link_header(up=True) + attribute(IFLA_IFNAME, name) + _info("dummy")
-    return Message(RTM_NEWLINK, _CREATE | _EXCLUSIVE, body, f"create dummy {name}")
+    return _new_link("dummy", name, link_header(up=True))
 
 
 def add_pair(name: str, peer: str) -> Message:
     """A veth pair, both ends here and down."""
     other = link_header() + attribute(IFLA_IFNAME, peer)
-    body = link_header() + attribute(IFLA_IFNAME, name)
-    body += _info("veth", attribute(VETH_INFO_PEER | NESTED, other))
-    return Message(RTM_NEWLINK, _CREATE | _EXCLUSIVE, body, f"create veth {name}")
+    return _new_link("veth", name, link_header(), attribute(VETH_INFO_PEER | NESTED, other))
 
 
 def add_veth(
@@ -159,13 +153,10 @@ def add_veth(
     size = attribute(IFLA_MTU, mtu) if mtu else b""
     other = link_header() + attribute(IFLA_IFNAME, peer) + size
     other += attribute(IFLA_ADDRESS, mac_bytes(peer_mac)) + attribute(IFLA_NET_NS_FD, namespace)
-    body = (
-        link_header(up=True) + attribute(IFLA_IFNAME, name) + size + attribute(IFLA_MASTER, master)
-    )
+    body = link_header(up=True) + size + attribute(IFLA_MASTER, master)
     if group:
         body += attribute(IFLA_GROUP, group)
-    body += _info("veth", attribute(VETH_INFO_PEER | NESTED, other))
-    return Message(RTM_NEWLINK, _CREATE | _EXCLUSIVE, body, f"create veth {name}")
+    return _new_link("veth", name, body, attribute(VETH_INFO_PEER | NESTED, other))
 
 
 def add_child(
@@ -184,7 +175,7 @@ def add_child(
 
     ``flags``: of ipvlan."""
     width = "=H" if kind in ("vlan", "ipvlan") else "=I"
-    body = link_header(up=up) + attribute(IFLA_IFNAME, name) + attribute(IFLA_LINK, parent)
+    body = link_header(up=up) + attribute(IFLA_LINK, parent)
     if mac:
         body += attribute(IFLA_ADDRESS, mac_bytes(mac))
     if mtu:
@@ -194,8 +185,7 @@ def add_child(
     details = attribute(IFLA_MACVLAN_MODE, struct.pack(width, mode))
     if flags:
         details += attribute(IFLA_IPVLAN_FLAGS, struct.pack("=H", flags))
-    body += _info(kind, details)
-    return Message(RTM_NEWLINK, _CREATE | _EXCLUSIVE, body, f"create {kind} {name}")
+    return _new_link(kind, name, body, details)
 
 
 def set_link(
