@@ -316,6 +316,7 @@ def _bad() -> list[Step]:
         if body.get("Name") == "x":
             body["Name"] = f"bad{number}"
         steps.append(Step(f"create: {name}", "POST", "/networks/create", body))
+    nosuch = {"Container": "nosuch"}
     steps += [
         Step("create: no body", "POST", "/networks/create"),
         Step("create: broken JSON", "POST", "/networks/create", b"{"),
@@ -330,19 +331,12 @@ def _bad() -> list[Step]:
         Step("list: bad scope", "GET", '/networks?filters={"scope":["strange"]}'),
         Step("prune: unknown filter", "POST", '/networks/prune?filters={"nosuch":["a"]}'),
         Step("prune: bad until", "POST", '/networks/prune?filters={"until":["strange"]}'),
-        Step("connect: unknown network", "POST", "/networks/nosuch/connect", {"Container": "c"}),
-        Step("connect: unknown container", "POST", "/networks/plain/connect", {"Container": "c"}),
+        Step("connect: unknown network", "POST", "/networks/nosuch/connect", nosuch),
+        Step("connect: unknown container", "POST", "/networks/plain/connect", nosuch),
         Step("connect: no container", "POST", "/networks/plain/connect", {}),
         Step("connect: no body", "POST", "/networks/plain/connect"),
-        Step(
-            "disconnect: unknown network", "POST", "/networks/nosuch/disconnect", {"Container": "c"}
-        ),
-        Step(
-            "disconnect: unknown container",
-            "POST",
-            "/networks/plain/disconnect",
-            {"Container": "c"},
-        ),
+        Step("disconnect: unknown network", "POST", "/networks/nosuch/disconnect", nosuch),
+        Step("disconnect: unknown container", "POST", "/networks/plain/disconnect", nosuch),
         Step("a container", "POST", "/containers/create?name=bad", _container("plain"), save="bad"),
         Step("start it for bad requests", "POST", "/containers/bad/start"),
     ]
