@@ -54,7 +54,7 @@ async def test_containers_that_run_are_connected_again(daemon: Daemon) -> None:
             delete_bridge(daemon, "mine")
             for way in (seen["IPAddress"], gateway):
                 port = 8080 if way == gateway else 7000
-                await eventually(lambda: two.inside(partial(reached, way, port, "one")))  # noqa: B023
+                await eventually(partial(two.inside, partial(reached, way, port, "one")))
             await eventually(
                 lambda: two.inside(lambda: reached(seen["GlobalIPv6Address"], 7000, "six"))
             )
@@ -65,6 +65,19 @@ async def test_containers_that_run_are_connected_again(daemon: Daemon) -> None:
     finally:
         for each in echoes:
             each.close()
+        end(one, two)
+
+
+async def test_a_container_that_starts_finds_those_that_run(daemon: Daemon) -> None:
+    one = await run(daemon, request("one"))
+    delete_bridge(daemon)
+    two = await run(daemon, request("two"))
+    echo = Echo(one.fd, 7000, "one")
+    try:
+        assert two.inside(lambda: ask("10.90.0.2", 7000)) == "one 10.90.0.3"
+        assert ask("10.90.0.2", 7000) == "one 10.90.0.1"
+    finally:
+        echo.close()
         end(one, two)
 
 

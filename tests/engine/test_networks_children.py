@@ -156,24 +156,6 @@ async def test_a_vlan_of_the_users_own_stays(daemon: Daemon) -> None:
     assert netlink.index_of(f"uplink.{TAG}") is not None
 
 
-@needs_macvlan
-async def test_private_macvlan_keeps_neighbours_apart(daemon: Daemon, far: int) -> None:
-    inside(far, partial(give, "eth0", TAGGED4))
-    pool = f"198.51.100.0/24,{TAGGED4}"
-    await daemon.management.create(
-        network("apart", "macvlan", "uplink", pool, macvlan_mode="private")
-    )
-    one, two = [await run(daemon, request(name, "apart")) for name in ("one", "two")]
-    address = addresses(one, "apart")[0]
-    echo = Echo(one.fd, 7000, "one")
-    try:
-        assert inside(far, partial(ask, address, 7000, timeout=20)) == f"one {TAGGED4}"
-        assert two.inside(partial(ask, address, 7000, timeout=0.5)) == ""
-    finally:
-        echo.close()
-        await leave(daemon, one, two)
-
-
 @needs_ipvlan
 async def test_ipvlan_l2_has_the_parents_address_on_the_wire(daemon: Daemon, far: int) -> None:
     inside(far, partial(give, "eth0", TAGGED4, TAGGED6))
@@ -241,13 +223,19 @@ def route(gateways: Sequence[str]) -> None:
         kernel.run([netlink.add_route(index, gateway=each) for each in gateways])
 
 
-@needs_ipvlan
-async def test_private_ipvlan_keeps_neighbours_apart(daemon: Daemon, far: int) -> None:
+@pytest.mark.parametrize(
+    ("driver", "options"),
+    [
+        pytest.param("macvlan", {"macvlan_mode": "private"}, marks=needs_macvlan, id="macvlan"),
+        pytest.param("ipvlan", {"ipvlan_flag": "private"}, marks=needs_ipvlan, id="ipvlan"),
+    ],
+)
+async def test_a_private_network_keeps_neighbours_apart(
+    daemon: Daemon, far: int, driver: str, options: dict[str, str]
+) -> None:
     inside(far, partial(give, "eth0", TAGGED4))
     pool = f"198.51.100.0/24,{TAGGED4}"
-    await daemon.management.create(
-        network("apart", "ipvlan", "uplink", pool, ipvlan_flag="private")
-    )
+    await daemon.management.create(network("apart", driver, "uplink", pool, **options))
     one, two = [await run(daemon, request(name, "apart")) for name in ("one", "two")]
     address = addresses(one, "apart")[0]
     echo = Echo(one.fd, 7000, "one")
