@@ -409,7 +409,7 @@ async def test_rest_of_the_life_cycle(service: Service, containers: FakeContaine
 
 
 async def test_a_reply_that_breaks_midway_is_cut(
-    service: Service, containers: FakeContainers
+    service: Service, containers: FakeContainers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The client must see that the stream is not whole: no last chunk, the connection ends."""
 
@@ -418,7 +418,7 @@ async def test_a_reply_that_breaks_midway_is_cut(
         await asyncio.sleep(0)
         raise Internal("the log is broken")
 
-    containers.logs = lines  # type: ignore[method-assign]
+    monkeypatch.setattr(containers, "logs", lines)
     reader, writer = await service.send("GET", "/containers/c1/logs?stdout=1")
     async with closing(writer), asyncio.timeout(5):
         assert (await read_head(reader))[0] == 200

@@ -42,8 +42,7 @@ async def test_an_import_from_an_address() -> None:
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     try:
-        assert site._server is not None
-        port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
+        port = runner.addresses[0][1]
         said: list[dict[str, str]] = []
         address = f"127.0.0.1:{port}/root.tar.gz"
         assert [chunk async for chunk in fetch(address, said.append)] == [b"packed"]

@@ -158,14 +158,16 @@ async def test_container_that_does_not_read_makes_the_client_wait(
     assert len(session.input) == size
 
 
-async def test_several_clients_at_once(service: Service, containers: FakeContainers) -> None:
+async def test_several_clients_at_once(
+    service: Service, containers: FakeContainers, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sessions = [FakeSession(tty=True) for _ in range(5)]
     waiting = iter(sessions)
 
     async def attach(ref: str, options: AttachOptions) -> FakeSession:
         return next(waiting)
 
-    containers.attach = attach  # type: ignore[method-assign]
+    monkeypatch.setattr(containers, "attach", attach)
     pairs = [await service.send("POST", ATTACH, **UPGRADE) for _ in sessions]
     async with asyncio.timeout(5):
         for reader, _ in pairs:

@@ -15,7 +15,7 @@ from tests.support.clients import LIKE_DOCKER, like_docker
 from wherry.cli.format import natural
 from wherry.cli.main import main
 
-VOLUMES = {
+VOLUMES: dict[str, Any] = {
     "Volumes": [
         {
             "CreatedAt": "2026-01-01T00:00:00Z",
@@ -35,7 +35,7 @@ VOLUMES = {
 @pytest.fixture
 def filled(daemon: FakeDaemon) -> FakeDaemon:
     daemon.on("GET", "/volumes", VOLUMES)
-    daemon.on("GET", "/volumes/v1", VOLUMES["Volumes"][2])  # type: ignore[index]
+    daemon.on("GET", "/volumes/v1", VOLUMES["Volumes"][2])
     daemon.on("POST", "/volumes/create", {"Name": "made"})
     daemon.on("DELETE", "/volumes/v1", lambda exchange: exchange.raw(204, b""))
     for method in ("GET", "DELETE"):
@@ -46,7 +46,7 @@ def filled(daemon: FakeDaemon) -> FakeDaemon:
         )
     pruned = {"VolumesDeleted": ["v1", "v2"], "SpaceReclaimed": 12345}
     daemon.on("POST", "/volumes/prune", pruned)
-    usage = [{**VOLUMES["Volumes"][0], "UsageData": {"Size": 12, "RefCount": 2}}]  # type: ignore[index]
+    usage = [{**VOLUMES["Volumes"][0], "UsageData": {"Size": 12, "RefCount": 2}}]
     daemon.on("GET", "/system/df", {"Volumes": usage})
     return daemon
 

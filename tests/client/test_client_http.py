@@ -6,6 +6,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -68,19 +69,20 @@ def test_chunked_in_any_pieces(body: bytes, sizes: list[int], cuts: list[int]) -
     peer.close()
     feed: Iterator[bytes] = iter(pieces)
 
-    class Fed:
-        def sendall(self, data: bytes) -> None:
+    class Fed(socket.socket):
+        def sendall(self, data: Any, flags: int = 0, /) -> None:
             assert data
 
-        def recv(self, most: int) -> bytes:
+        def recv(self, most: int, flags: int = 0, /) -> bytes:
             return next(feed, b"")
 
     connection.close()
-    connection.sock = Fed()  # type: ignore[assignment]
+    connection.sock = Fed()
     response = connection.request("GET", "/", {})
     assert response.read() == body
     assert response.reusable
     assert connection.request("GET", "/", {}).status == 204
+    connection.close()
 
 
 def test_body_until_close() -> None:

@@ -71,8 +71,7 @@ async def test_an_end_with_the_machine_is_no_users_wish(world: World) -> None:
     assert [state["ExitCode"] for state in states] == [143, 137, 137, 143, 143]
     assert stubborn.signals == [15, 9]
     await world.again()
-    for each in (ever, going, paused):
-        await world.until(lambda each=each: world.state(each)["Running"])  # type: ignore[misc]
+    await world.until(lambda: all(world.state(each)["Running"] for each in (ever, going, paused)))
     assert [world.state(each)["Running"] for each in (once, stopped)] == [False, False]
     with pytest.raises(NotFound):
         world.engine.inspect(passing)

@@ -64,12 +64,13 @@ async def test_times_beyond_64_bits(since: int, found: list[str]) -> None:
 async def test_waiting_listeners_are_woken_in_order() -> None:
     events = bus()
     streams = [events.stream(None, None) for _ in range(3)]
-    takers = [asyncio.ensure_future(take(stream, 2)) for stream in streams]  # noqa: TID251
-    await asyncio.sleep(0)
-    events.publish("container", "start", "c", {})
-    await asyncio.sleep(0)
-    events.publish("container", "die", "c", {})
-    assert await asyncio.gather(*takers) == [["start", "die"]] * 3
+    async with asyncio.TaskGroup() as tasks:
+        takers = [tasks.create_task(take(stream, 2)) for stream in streams]
+        await asyncio.sleep(0)
+        events.publish("container", "start", "c", {})
+        await asyncio.sleep(0)
+        events.publish("container", "die", "c", {})
+    assert [each.result() for each in takers] == [["start", "die"]] * 3
     assert events.listeners == 3
     for stream in streams:
         await stream.aclose()

@@ -9,6 +9,7 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -157,24 +158,28 @@ def test_containers_end_with_the_machine(stopped: Engine, monkeypatch: pytest.Mo
     assert stopped.inspect(name)["State"]["Running"]
 
 
-def test_a_passed_socket(stopped: Engine) -> None:
-    """As a socket unit does: it listens before the daemon runs, and stays when it ends."""
-    start = (
-        "import os, socket, sys\n"
-        "sock = socket.socket(socket.AF_UNIX)\n"
-        "sock.bind(sys.argv[1]); sock.listen()\n"
-        "os.dup2(sock.fileno(), 3) if sock.fileno() != 3 else os.set_inheritable(3, True)\n"
-        "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1')\n"
-        "os.execvp(sys.argv[2], sys.argv[2:])"
-    )
-    plain = stopped.command()
-    words = [plain[0], "-c", start, str(stopped.socket), *plain]
-    stopped.command = lambda: words  # type: ignore[method-assign]
-    stopped.start()
-    assert stopped.wait(stopped.run("true")) == 0
-    stopped.remove_containers()
-    assert stopped.stop() == 0
-    assert stopped.socket.exists()
+class Passed(Engine):
+    """As a socket unit does it: it listens before the daemon runs, and stays when it ends."""
+
+    def command(self) -> list[str]:
+        start = (
+            "import os, socket, sys\n"
+            "sock = socket.socket(socket.AF_UNIX)\n"
+            "sock.bind(sys.argv[1]); sock.listen()\n"
+            "os.dup2(sock.fileno(), 3) if sock.fileno() != 3 else os.set_inheritable(3, True)\n"
+            "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1')\n"
+            "os.execvp(sys.argv[2], sys.argv[2:])"
+        )
+        return [sys.executable, "-c", start, str(self.socket), *super().command()]
+
+
+def test_a_passed_socket() -> None:
+    with Passed() as engine:
+        engine.start()
+        assert engine.wait(engine.run("true")) == 0
+        engine.remove_containers()
+        assert engine.stop() == 0
+        assert engine.socket.exists()
 
 
 def test_containers_have_the_limits_from_before(own_engine: Engine) -> None:

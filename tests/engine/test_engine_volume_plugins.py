@@ -73,8 +73,8 @@ class World:
         found = [tuple(json.loads(line)) for line in lines]
         return [each for each in found if not each[0].endswith(("Get", "List"))]
 
-    async def start(self, container_id: str, **host: object) -> list[str]:
-        config = HostConfig(**host)  # type: ignore[arg-type]
+    async def start(self, container_id: str, **host: Any) -> list[str]:
+        config = HostConfig(**host)
         points, _ = await self.mounts.plan(MountRequest(container_id, config, ()))
         view = RootView([], self.paths.data / "none")
         return [str(m["source"]) for m in await self.mounts.prepare(container_id, points, view)]

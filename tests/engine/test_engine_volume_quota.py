@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -175,14 +175,14 @@ async def test_an_import_stops_when_it_is_full(shelf: Shelf) -> None:
     await sized(shelf, "lim", MIB)
     sent = 0
 
-    async def endless() -> object:
+    async def endless() -> AsyncIterator[bytes]:
         nonlocal sent
         async for chunk in stream(tar({"g": "y" * (40 * MIB)}), 1 << 18):
             sent += len(chunk)
             yield chunk
 
     with pytest.raises(Exhausted, match=FULL):
-        await shelf.archive.load("lim", endless(), overwrite=False)  # type: ignore[arg-type]
+        await shelf.archive.load("lim", endless(), overwrite=False)
     assert os.listdir(shelf.data("lim")) == []
 
 

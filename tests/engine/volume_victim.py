@@ -52,11 +52,15 @@ class Steps:
             self()
 
 
-def wrapped(step: Steps, owner: Any, name: str) -> None:
-    """A step before and one after each call of ``owner.name``."""
+def wrapped(
+    step: Steps, owner: Any, name: str, counts: Callable[..., bool] = lambda *_: True
+) -> None:
+    """A step before and one after each call of ``owner.name`` that ``counts``."""
     real = getattr(owner, name)
 
     def call(*arguments: Any, **named: Any) -> Any:
+        if not counts(*arguments):
+            return real(*arguments, **named)
         step()
         result = real(*arguments, **named)
         step()
@@ -65,18 +69,8 @@ def wrapped(step: Steps, owner: Any, name: str) -> None:
     setattr(owner, name, call)
 
 
-def _write_steps(step: Steps) -> None:
-    real = Database.execute
-
-    def execute(self: Database, sql: str, parameters: tuple[object, ...] = ()) -> Any:
-        if sql.startswith("SELECT"):
-            return real(self, sql, parameters)
-        step()
-        rows = real(self, sql, parameters)
-        step()
-        return rows
-
-    Database.execute = execute  # type: ignore[method-assign]
+def _writes(database: Database, sql: str, *parameters: object) -> bool:
+    return not sql.startswith("SELECT")
 
 
 def _program_steps(step: Steps) -> None:
@@ -147,7 +141,7 @@ def _child(root: Path, operation: str, step: Steps) -> None:
     for name in ("mount", "umount", "move_mount", "quotactl"):
         wrapped(step, calls, name)
     wrapped(step, exchange, "_rename")
-    _write_steps(step)
+    wrapped(step, Database, "execute", _writes)
     _program_steps(step)
     sys.addaudithook(step.audit)
     host = VolumesHost(root, calls)

@@ -175,10 +175,10 @@ def test_nothing_escapes_from_a_layer(own_engine: Engine) -> None:
     victim = own_engine.root / "victim"
     victim.mkdir()
     tricks: list[list[tuple[str, Any]]] = [
-        [("../../../../../../../../../..%s/a" % victim, b"x")],  # noqa: UP031
+        [(f"../../../../../../../../../..{victim}/a", b"x")],
         [(f"{victim}/b", b"x")],
         [("out", str(victim)), ("out/c", b"x")],
-        [("a", ".."), ("a/../../../../../../../../../..%s/d" % victim, b"x")],  # noqa: UP031
+        [("a", ".."), (f"a/../../../../../../../../../..{victim}/d", b"x")],
         [("l", "/"), (f"l{victim}/e", b"x")],
     ]
     for trick in tricks:

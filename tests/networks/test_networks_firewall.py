@@ -7,13 +7,15 @@ import threading
 
 import pytest
 
+from wherry.linux.nft import Nftables
 from wherry.networks.firewall import Firewall
 
 
-class Slow:
-    """Stands for ``nft.Nftables``: a change takes until it is let go."""
+class Slow(Nftables):
+    """A change takes until it is let go, and goes nowhere."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.scripts: list[str] = []
         self.started = threading.Event()
         self.go = threading.Event()
@@ -27,14 +29,11 @@ class Slow:
     def made(self, port: int) -> bool:
         return True
 
-    def close(self) -> None:
-        return None
-
 
 async def test_a_table_that_is_lost_during_a_change_is_written_again() -> None:
     firewall = Firewall("test")
     nft = Slow()
-    firewall._nft = nft  # type: ignore[assignment]
+    firewall._nft = nft
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(firewall.sync())
         await asyncio.to_thread(nft.started.wait, 10)
@@ -52,7 +51,7 @@ async def test_what_others_delete_while_the_table_is_written_is_noticed(
     firewall = Firewall("test")
     nft = Slow()
     nft.go.set()
-    firewall._nft = nft  # type: ignore[assignment]
+    firewall._nft = nft
     told = iter([(True, True), (True, True)])
     monkeypatch.setattr(firewall, "_drain", lambda: next(told))
     for write in (firewall.sync, firewall.rebuild):

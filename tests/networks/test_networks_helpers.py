@@ -9,7 +9,7 @@ import os
 import selectors
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +108,7 @@ def test_an_answer_with_nothing_but_options_is_kept_shortly() -> None:
 class Idle:
     """A service that does nothing."""
 
-    def obey(self, message: dict[str, Any], fds: list[int]) -> tuple[dict[str, Any], list[int]]:
+    def obey(self, message: Mapping[str, Any], fds: list[int]) -> tuple[dict[str, Any], list[int]]:
         return {"heard": message["do"]}, []
 
     def wait(self) -> float:
@@ -223,17 +223,18 @@ async def test_a_helper_that_does_not_start_is_not_left(
     assert all(each.poll() is not None for each in started)
 
 
-class Dying:
-    """Stands for ``Helper``: the process ends once, after ``left`` messages."""
+class Dying(Helper):
+    """Without a process, which ends once, after ``left`` messages."""
 
     def __init__(self, names: Names) -> None:
+        super().__init__("none", "none", Path("none"))
         self.names = names
         self.left = -1
         self.has: set[str] = set()
         self.whole = asyncio.Event()
 
     async def send(
-        self, message: dict[str, Any], fds: Sequence[int] = (), *, start: bool = True
+        self, message: Mapping[str, Any], fds: Sequence[int] = (), *, start: bool = True
     ) -> dict[str, Any]:
         await asyncio.sleep(0)
         if self.left == 0:
@@ -255,7 +256,7 @@ async def test_a_resolver_that_dies_while_it_is_told_is_told_again(tmp_path: Pat
 
     names.reopened_by(sockets)
     helper = Dying(names)
-    names.helper = helper  # type: ignore[assignment]
+    names.helper = helper
     for each in "abc":
         await names.put(each, View(networks={}), await sockets(each))
     helper.left = 2

@@ -39,7 +39,7 @@ def test_chosen_subnet_overlaps_nothing(taken: list[ipaddress.IPv4Network]) -> N
         return
     assert not any(chosen.overlaps(other) for other in taken)
     assert chosen.prefixlen == 24
-    assert any(chosen.subnet_of(pool.base) for pool in ipam.DEFAULT_POOLS)  # type: ignore[arg-type]
+    assert any(chosen.network_address in pool.base for pool in ipam.DEFAULT_POOLS)
 
 
 def test_a_hundred_networks_and_many_more_fit_the_default_pools() -> None:
@@ -59,7 +59,7 @@ def test_used_up_pools_are_an_error() -> None:
 
 def test_local_pool_is_a_unique_local_prefix_of_its_own() -> None:
     one, two = ipam.local_pool("/one"), ipam.local_pool("/two")
-    assert one.base.subnet_of(ipaddress.IPv6Network("fd00::/8"))  # type: ignore[arg-type]
+    assert one.base.network_address in ipaddress.IPv6Network("fd00::/8")
     assert one.base != two.base
     assert ipam.choose_subnet([one], [], 6).prefixlen == 64
 

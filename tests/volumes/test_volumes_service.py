@@ -7,6 +7,7 @@ import stat
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,9 +55,9 @@ class House:
         )
 
     async def plan(
-        self, container_id: str = "c1", image_volumes: tuple[str, ...] = (), **host: object
+        self, container_id: str = "c1", image_volumes: tuple[str, ...] = (), **host: Any
     ) -> list[MountPoint]:
-        config = HostConfig(**host)  # type: ignore[arg-type]
+        config = HostConfig(**host)
         points, _ = await self.mounts.plan(MountRequest(container_id, config, image_volumes))
         return points
 
@@ -187,7 +188,7 @@ async def test_plan_orders_and_describes(house: House, tmp_path: Path) -> None:
 
 
 async def test_plan_is_all_or_nothing(house: House) -> None:
-    cases: list[tuple[dict[str, object], str]] = [
+    cases: list[tuple[dict[str, Any], str]] = [
         ({"binds": ["data1:/a", "/x:/a/"]}, "Duplicate mount point: /a"),
         ({"binds": ["data1:/a", "b:/c"]}, "volume name is too short"),
         ({"binds": ["data1:/a"], "tmpfs": {"/a": ""}}, "Duplicate mount point: /a"),
@@ -213,7 +214,7 @@ async def test_plan_is_all_or_nothing(house: House) -> None:
     ]
     for host, message in cases:
         with pytest.raises(Invalid, match=message):
-            await house.plan(**host)  # type: ignore[arg-type]
+            await house.plan(**host)
         assert house.service.table.all() == [], host
         assert not list(house.paths.volumes.glob("*"))
 
