@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, contextmanager
+from urllib.parse import quote
 
 from bench.case import Case, Generated, Measure
 from bench.engines import Engine
+from bench.http import Client, EngineError
 from bench.image import IMAGE
 from bench.processes import cpu_seconds, of_root
 
 CONTAINERS = 200
 INTERVAL = 5
-SETTLE = 10.0
+PATIENCE = 120.0
+"""Seconds until all are healthy."""
 WATCHED = 30.0
 """Seconds; six checks of every container."""
+
+
+def _await_healthy(client: Client) -> None:
+    healthy = quote(json.dumps({"health": ["healthy"]}))
+    deadline = time.monotonic() + PATIENCE
+    while (count := len(client.json("GET", f"/containers/json?filters={healthy}"))) < CONTAINERS:
+        if time.monotonic() > deadline:
+            raise EngineError(f"only {count} of {CONTAINERS} containers are healthy")
+        time.sleep(0.5)
 
 
 def _checked(*, children: bool) -> Callable[[Engine], AbstractContextManager[Measure]]:
@@ -37,7 +50,6 @@ def _checked(*, children: bool) -> Callable[[Engine], AbstractContextManager[Mea
         with engine.client() as client:
 
             def measure() -> float:
-                time.sleep(SETTLE)
                 pids = of_root(engine.root)
                 before, begin = cpu_seconds(pids, children=children), time.perf_counter()
                 time.sleep(WATCHED)
@@ -49,6 +61,7 @@ def _checked(*, children: bool) -> Callable[[Engine], AbstractContextManager[Mea
                 for _ in range(CONTAINERS):
                     names.append(client.json("POST", "/containers/create", body)["Id"])
                     client.json("POST", f"/containers/{names[-1]}/start")
+                _await_healthy(client)
                 yield measure
             finally:
                 for name in names:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -169,13 +169,13 @@ def _growth(engine: Engine) -> float:
     rest = engine.memory().rss
     with hostile(engine):
         until = time.monotonic() + SECONDS
-        reader = threading.Thread(target=_read_logs, args=(engine, until), daemon=True)
-        reader.start()
         worst = rest
-        while time.monotonic() < until:
-            worst = max(worst, engine.memory().rss)
-            time.sleep(0.2)
-        reader.join()
+        with ThreadPoolExecutor(1) as pool:
+            reader = pool.submit(_read_logs, engine, until)
+            while time.monotonic() < until:
+                worst = max(worst, engine.memory().rss)
+                time.sleep(0.2)
+            reader.result()
     return worst - rest
 
 
@@ -187,34 +187,27 @@ def _read_logs(engine: Engine, until: float) -> None:
             time.sleep(0.5)
 
 
+def _latency(
+    name: str,
+    what: str,
+    prepare: Callable[[Client], AbstractContextManager[Work]],
+    pause: float,
+) -> Case:
+    return Case(
+        name,
+        f"beside hostile containers, {what}99th percentile",
+        simple(_p99(prepare, pause)),
+        rounds=2,
+        warmup=0,
+        budget=100,
+        absolute=True,
+    )
+
+
 CASES = (
-    Case(
-        "hostile-look",
-        "beside hostile containers, 99th percentile",
-        simple(_p99(look, 0.02)),
-        rounds=2,
-        warmup=0,
-        budget=100,
-        absolute=True,
-    ),
-    Case(
-        "hostile-run",
-        "beside hostile containers, `true`, 99th percentile",
-        simple(_p99(cycle, 0.05)),
-        rounds=2,
-        warmup=0,
-        budget=100,
-        absolute=True,
-    ),
-    Case(
-        "hostile-kill",
-        "beside hostile containers, `sleep`, 99th percentile",
-        simple(_p99(kill, 0.05)),
-        rounds=2,
-        warmup=0,
-        budget=100,
-        absolute=True,
-    ),
+    _latency("hostile-look", "", look, 0.02),
+    _latency("hostile-run", "`true`, ", cycle, 0.05),
+    _latency("hostile-kill", "`sleep`, ", kill, 0.05),
     Case(
         "hostile-memory",
         "growth of all engine processes by hostile containers, RSS",

@@ -56,7 +56,7 @@ def _ports(engine: Engine) -> float:
         begin = time.perf_counter()
         name = client.json("POST", "/containers/create", body)["Id"]
         client.json("POST", f"/containers/{name}/start")
-        client.request("DELETE", f"/containers/{name}?force=1")
+        client.json("DELETE", f"/containers/{name}?force=1")
         return (time.perf_counter() - begin) * 1000
 
 
