@@ -7,10 +7,11 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from bench import engines, table
@@ -38,20 +39,36 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+_FAILURES = (EngineError, OSError, subprocess.SubprocessError)
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """What fails tells which engine it was."""
+    try:
+        yield
+    except _FAILURES as error:
+        raise EngineError(f"{name}: {error}") from error
+
+
 def _measure(
     case: Case, under_test: list[Engine], rounds: int
 ) -> dict[str, dict[str, list[float]]]:
     """Figures of each engine, by their names; who goes first changes every round."""
     figures: dict[str, dict[str, list[float]]] = {}
     with ExitStack() as stack:
-        measures = [(each.name, stack.enter_context(case.prepare(each))) for each in under_test]
+        measures = []
+        for each in under_test:
+            with _named(each.name):
+                measures.append((each.name, stack.enter_context(case.prepare(each))))
         for number in range(case.warmup + rounds):
             for name, measure in measures if number % 2 == 0 else reversed(measures):
-                value = measure()
+                with _named(name):
+                    value = measure()
                 if number < case.warmup:
                     continue
-                for part, each in (value if isinstance(value, Mapping) else {"": value}).items():
-                    figures.setdefault(part, {}).setdefault(name, []).append(each)
+                for part, one in (value if isinstance(value, Mapping) else {"": value}).items():
+                    figures.setdefault(part, {}).setdefault(name, []).append(one)
     return figures
 
 
@@ -84,26 +101,30 @@ def _run(options: argparse.Namespace, cases: list[Case], under_test: list[Engine
         _say(f"bench: starting {engine.name}")
         engine.start()
     alone = False
-    for case in sorted(cases, key=lambda each: each.isolated):
-        if case.isolated and not alone:
-            alone = True
-            for engine in under_test:
-                engine.isolate()
-        _say(f"bench: {case.name}")
-        try:
-            figures = _measure(case, under_test, options.rounds or case.rounds)
-        except EngineError as error:
-            _say(f"bench: {case.name} FAILED: {error}")
-            failures += 1
-            for engine in under_test:
-                engine.remove_containers()
-            continue
-        for part, results in figures.items():
-            every[f"{case.name} {part}".strip()] = results
-            rows.append(table.row(case, results, part))
-    if options.json:
-        Path(options.json).write_text(json.dumps(every, indent=1) + "\n")
-    print(table.render(rows))
+    try:
+        for case in sorted(cases, key=lambda each: each.isolated):
+            if case.isolated and not alone:
+                alone = True
+                for engine in under_test:
+                    engine.isolate()
+            _say(f"bench: {case.name}")
+            try:
+                figures = _measure(case, under_test, options.rounds or case.rounds)
+            except _FAILURES as error:
+                _say(f"bench: {case.name} FAILED: {error}")
+                failures += 1
+                for engine in under_test:
+                    engine.recover()
+                continue
+            for part, results in figures.items():
+                every[f"{case.name} {part}".strip()] = results
+                rows.append(table.row(case, results, part))
+    finally:
+        # What there is of it when the bench is interrupted, too.
+        if rows:
+            print(table.render(rows), flush=True)
+        if options.json:
+            Path(options.json).write_text(json.dumps(every, indent=1) + "\n")
     return 1 if failures else 0
 
 
@@ -124,7 +145,8 @@ def main() -> int:
         return 2
     for each in _ENDINGS:
         signal.signal(each, _interrupted)
-    root = Path(tempfile.mkdtemp(prefix="wb-", dir=options.root))
+    # As the kernel's table of mounts names it.
+    root = Path(tempfile.mkdtemp(prefix="wb-", dir=options.root)).resolve()
     with janitor(root):
         return _all(options, cases, root)
 
@@ -138,7 +160,7 @@ def _all(options: argparse.Namespace, cases: list[Case], root: Path) -> int:
     except KeyboardInterrupt:
         _say("bench: interrupted; cleaning up")
         return 130
-    except EngineError as error:
+    except _FAILURES as error:
         _say(f"bench: {error}")
         return 1
     finally:

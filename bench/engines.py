@@ -132,6 +132,12 @@ class Engine:
             for row in client.json("GET", "/containers/json?all=1"):
                 client.request("DELETE", f"/containers/{row['Id']}?force=1&v=1")
 
+    def recover(self) -> None:
+        """After a case that failed: a daemon that answers, without containers."""
+        if not self._answers():
+            self.restart()
+        self.remove_containers()
+
     def clean(self) -> None:
         """End everything and remove every trace, whatever state the engine is in."""
         if self._process is not None and self._process.poll() is None:

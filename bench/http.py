@@ -173,10 +173,15 @@ class Client:
 
     def _connected(self) -> socket.socket:
         if self._socket is None:
-            self._socket = socket.socket(socket.AF_UNIX)
-            self._socket.settimeout(self._timeout)
-            self._socket.connect(self._path)
-            self._buffer = b""
+            link = socket.socket(socket.AF_UNIX)
+            link.settimeout(self._timeout)
+            try:
+                link.connect(self._path)
+            except OSError as error:
+                link.close()
+                error.filename = self._path
+                raise
+            self._socket, self._buffer = link, b""
         return self._socket
 
     def _send(self, data: bytes) -> None:

@@ -1,7 +1,7 @@
 """Ends what the bench started when the bench itself cannot (it was killed).
 
-``python -m bench.janitor ROOT`` waits for the end of its standard input. Where that brings ``done``
-there is nothing to do; else the bench has gone without a word.
+``python -m bench.janitor ROOT`` waits for the end of its standard input, which is the bench's, and
+cleans up what is still there then.
 """
 
 from __future__ import annotations
@@ -16,12 +16,10 @@ from pathlib import Path
 
 from bench import leftovers
 
-_DONE = b"done"
-
 
 @contextmanager
 def janitor(root: Path) -> Iterator[None]:
-    """Somebody who cleans ``root`` up if this process dies before the end of the block."""
+    """Somebody who cleans ``root`` up at the end of the block, or of this process."""
     process = subprocess.Popen(
         [sys.executable, "-m", "bench.janitor", str(root)],
         stdin=subprocess.PIPE,
@@ -30,17 +28,17 @@ def janitor(root: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        process.communicate(_DONE)
+        process.communicate()
 
 
 def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     root = Path(sys.argv[1])
-    if sys.stdin.buffer.read() == _DONE:
-        return
-    for engine in root.iterdir():
-        leftovers.wipe(engine)
+    sys.stdin.read()
+    if root.exists():
+        for engine in root.iterdir():
+            leftovers.wipe(engine)
     shutil.rmtree(root, ignore_errors=True)
 
 

@@ -7,6 +7,7 @@ host: a namespace linked to the engine's by a wire of its own. The figure is the
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import time
@@ -32,8 +33,12 @@ def _inside(pid: int, *command: str) -> list[str]:
 
 @contextmanager
 def _process(command: list[str]) -> Iterator[int]:
-    """A process that runs until the end of the block; its pid."""
-    started = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    """A process that runs until the end of the block, or of the bench; its pid."""
+    started = subprocess.Popen(
+        ["setpriv", "--pdeathsig", "KILL", *command],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         yield started.pid
     finally:
@@ -129,7 +134,7 @@ def _gateway(pid: int) -> str:
 def _wire(engine: Engine) -> Iterator[int]:
     """A far host, one wire away from the engine's; the pid that holds its namespace."""
     with _process(["unshare", "--net", "sleep", "100000"]) as far:
-        time.sleep(0.2)  # until it has left our namespace
+        _await_namespace(far)
         link = ["ip", "link", "add", "far0", "type", "veth", "peer", "name", "far1"]
         steps = [_inside(engine.pid, *link, "netns", str(far))]
         for pid, name, address in ((engine.pid, "far0", _HERE), (far, "far1", _FAR)):
@@ -138,6 +143,15 @@ def _wire(engine: Engine) -> Iterator[int]:
         for step in steps:
             subprocess.run(step, check=True, capture_output=True)
         yield far
+
+
+def _await_namespace(pid: int) -> None:
+    """Until the process has left our network namespace for one of its own."""
+    deadline = time.monotonic() + _PATIENCE
+    while os.readlink(f"/proc/{pid}/ns/net") == os.readlink("/proc/self/ns/net"):
+        if time.monotonic() > deadline:
+            raise EngineError("unshare makes no network namespace")
+        time.sleep(0.01)
 
 
 @contextmanager

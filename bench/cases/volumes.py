@@ -84,8 +84,10 @@ def _copy_up(engine: Engine) -> Generated:
             client.json("DELETE", "/volumes/bench-fill")
             return taken * 1000
 
-        yield measure
-        client.json("DELETE", f"/images/{FILLED}?force=1")
+        try:
+            yield measure
+        finally:
+            client.request("DELETE", f"/images/{FILLED}?force=1")
 
 
 WRITE = f"busybox dd if=/dev/zero of=$1/f bs=1M count={MEGABYTES} conv=fsync"
@@ -152,9 +154,11 @@ def _io(work: str) -> Callable[[Engine], Prepared]:
                 inside = _in_a_volume(client, script) + _in_a_volume(client, script)
                 return inside / (outside + _on_the_host(script, host))
 
-            yield measure
-            client.json("DELETE", "/volumes/bench-io")
-            shutil.rmtree(host)
+            try:
+                yield measure
+            finally:
+                shutil.rmtree(host)
+                client.request("DELETE", "/volumes/bench-io?force=1")
 
     return prepare
 
