@@ -278,3 +278,66 @@ def test_ps_imports_little(daemon: FakeDaemon) -> None:
         "threading", "typing", "urllib",
     }  # fmt: skip
     assert heavy & set(result.stderr.split()) == set()
+
+
+@pytest.mark.parametrize(
+    ("closed", "argv", "code"),
+    [
+        ("<&-", ["ps"], 0),
+        ("<&-", ["load"], 0),
+        ("<&-", ["volume", "prune"], 0),
+        ("<&-", ["run", "busybox"], 3),
+        ("<&-", ["run", "-i", "busybox"], 3),
+        (">&-", ["ps"], 0),
+        (">&-", ["ps", "--help"], 0),
+        ("2>&-", ["no-such-command"], 1),
+        ("<&- >&- 2>&-", ["run", "-i", "busybox"], 3),
+    ],
+)
+def test_a_standard_stream_that_is_closed(
+    daemon: FakeDaemon, program: list[str], closed: str, argv: list[str], code: int
+) -> None:
+    """It is empty; nothing else takes its number, and no other stream its text."""
+    daemon.on("GET", "/containers/json", [])
+    daemon.on("POST", "/images/load", {"stream": "loaded"})
+    container = Container(daemon, code=3)
+    container.talk = lambda exchange: exchange.wfile.writelines([frame(1, b"hi")])
+    result = call(["sh", "-c", f'exec "$@" {closed}', "sh", *program], *argv)
+    assert result.returncode == code, result
+    assert b"Traceback" not in result.stderr
+    if "2>" in closed:
+        assert result.stdout == b""
+
+
+def test_output_is_utf8_whatever_the_locale(
+    daemon: FakeDaemon, program: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    daemon.on("POST", "/containers/w/stop", lambda exchange: exchange.raw(204, b""))
+    daemon.on("GET", "/containers/json", [{"Id": ID, "Names": ["/é"], "Command": "x" * 30}])
+    result = call(program, "ps", "--format", "{{.Names}} {{.Command}}")
+    assert result.stdout.decode() == 'é "' + "x" * 19 + '…"\n'
+    daemon.on("DELETE", "/volumes/%FF", lambda exchange: exchange.raw(204, b""))
+    result = call(program, "volume", "rm", os.fsdecode(b"\xff"))
+    assert (result.returncode, result.stdout) == (0, b"\xff\n"), result.stderr
+
+
+def test_an_interrupt_does_not_wait_for_the_daemon(daemon: FakeDaemon, program: list[str]) -> None:
+    asked, done = threading.Semaphore(0), threading.Event()
+
+    def stop(exchange: Exchange) -> None:
+        asked.release()
+        done.wait(30)
+
+    for name in ("a", "b"):
+        daemon.on("POST", f"/containers/{name}/stop", stop)
+    process = started(program, "stop", "-t", "600", "a", "b")
+    try:
+        assert asked.acquire(timeout=10)
+        assert asked.acquire(timeout=10)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130
+    finally:
+        done.set()
+        process.kill()
+        process.communicate()

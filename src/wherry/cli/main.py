@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -52,13 +53,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     It ends by ``os._exit``: taking the interpreter down in order costs 3 ms, and nothing that
     is left open outlives the process anyway.
     """
-    code = _guarded(list(sys.argv[1:] if argv is None else argv))
     if argv is not None:
-        return code
+        return _guarded(list(argv))
+    _prepare_streams()
+    code = _guarded(sys.argv[1:])
     try:
         sys.stderr.flush()
     finally:
         os._exit(code)
+
+
+def _prepare_streams() -> None:
+    """A standard stream that is closed becomes ``/dev/null``, else a socket would take its number.
+    Output is UTF-8 whatever the locale, and names that are no UTF-8 come out as they came in."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
+            setattr(sys, name, os.fdopen(number, "w" if number else "r"))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
 
 
 def _guarded(words: list[str]) -> int:

@@ -65,8 +65,12 @@ def _results(
         finally:
             client.close()
 
-    with ThreadPoolExecutor(min(len(names), _AT_ONCE)) as pool:
+    pool = ThreadPoolExecutor(min(len(names), _AT_ONCE))
+    try:
         return list(pool.map(own, names))
+    finally:
+        # After an interrupt nobody waits for what the daemon is still at.
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def not_found(error: ClientError) -> bool:
