@@ -240,3 +240,47 @@ def test_stop_takes_one_time(daemon: FakeDaemon, program: list[str]) -> None:
     assert result.returncode == 1
     assert b"cannot specify both --timeout and --time" in result.stderr
     assert not daemon.sent("POST", "/containers/web/stop")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+def test_run_passes_signals_on_with_a_terminal_too(
+    daemon: FakeDaemon, program: list[str], terminals: list[Terminal], number: signal.Signals
+) -> None:
+    container = Container(daemon, tty=True, code=9)
+    container.talk = interactive
+    terminal = Terminal([*program, "run", "-it", "busybox", "sh"])
+    terminals.append(terminal)
+    terminal.expect(rb"\$ ")
+    os.kill(terminal.process.pid, number)
+    assert container.signalled.wait(10)
+    assert number.name.removeprefix("SIG") in container.signals
+    terminal.type(b"Q")
+    assert terminal.process.wait(10) == 9
+    assert termios.tcgetattr(terminal.slave) == terminal.before
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+@pytest.mark.parametrize("argv", [["exec", "-it", "web", "sh"], ["attach", "web"]])
+def test_a_signal_that_ends_the_client_restores_the_terminal(
+    daemon: FakeDaemon,
+    environment: None,
+    terminals: list[Terminal],
+    argv: list[str],
+    number: signal.Signals,
+) -> None:
+    container = Container(daemon, tty=True)
+    container.started.set()
+    container.talk = interactive
+    config = {"Tty": True, "OpenStdin": True}
+    daemon.on(
+        "GET", "/containers/web/json", {"Id": ID, "State": {"Running": True}, "Config": config}
+    )
+    daemon.on("POST", "/containers/web/exec", {"Id": "e1"})
+    daemon.on("POST", "/exec/e1/start", container._attach)
+    terminal = Terminal([*OWN, *argv])
+    terminals.append(terminal)
+    terminal.expect(rb"\$ ")
+    os.kill(terminal.process.pid, number)
+    assert terminal.process.wait(10) == 128 + number
+    assert termios.tcgetattr(terminal.slave) == terminal.before
+    container.ended.set()

@@ -47,7 +47,7 @@ class Plan:
         self.stdout = stdout
         self.stderr = stderr
         self.detach_keys = detach_keys
-        self.sig_proxy = sig_proxy and not tty
+        self.sig_proxy = sig_proxy
         self.condition = condition
         self.logs = logs
         self.resize_path = resize_path or f"/containers/{identity}"
@@ -117,7 +117,7 @@ def converse(ctx: Context, plan: Plan, stream: Hijacked | None, response: Respon
 
     stdin = sys.stdin.fileno() if plan.stdin else None
     with (
-        Signals(caught(proxy=plan.sig_proxy, resize=plan.tty), on_signal) as signals,
+        Signals(caught(proxy=plan.sig_proxy, tty=plan.tty), on_signal) as signals,
         terminal.RawTerminal(sys.stdin.fileno(), enabled=plan.tty and plan.stdin) as raw,
     ):
         signals.terminal = raw
@@ -148,6 +148,8 @@ def _on_signal(client: Client, plan: Plan, number: int) -> None:
     if number == signal.SIGWINCH:
         resize(client, plan.resize_path)
         return
+    if not plan.sig_proxy:
+        raise Exit(128 + number)
     from wherry.wire.signals import name
 
     try:
@@ -207,7 +209,7 @@ def attach(ctx: Context, options: Options, args: list[str]) -> int:
         tty=tty,
         stdin=stdin,
         detach_keys=options.text("detach-keys") or ctx.config.text("detachKeys"),
-        sig_proxy=options.on("sig-proxy"),
+        sig_proxy=options.on("sig-proxy") and not tty,
         condition="",
     )
     waiter = ctx.another_client()

@@ -34,6 +34,7 @@ _PROXIED = (
     signal.SIGALRM,
     signal.SIGCONT,
 )
+_DEADLY = (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM)
 _FORCED = 3
 
 
@@ -93,9 +94,11 @@ class Signals:
         os.close(self._write)
 
 
-def caught(*, proxy: bool, resize: bool) -> tuple[signal.Signals, ...]:
-    """Which signals a session takes."""
-    return (*(_PROXIED if proxy else ()), *((signal.SIGWINCH,) if resize else ()))
+def caught(*, proxy: bool, tty: bool) -> tuple[signal.Signals, ...]:
+    """Which signals a session takes: those to pass on, else those that would end the process and
+    leave the terminal raw; and the terminal's change of size."""
+    taken = _PROXIED if proxy else _DEADLY if tty else ()
+    return (*taken, *((signal.SIGWINCH,) if tty else ()))
 
 
 class Session:

@@ -57,6 +57,7 @@ def _attached(ctx: Context, options: Options, name: str) -> int:
         tty=tty,
         stdin=stdin,
         detach_keys=options.text("detach-keys") or ctx.config.text("detachKeys"),
+        sig_proxy=not tty,
         condition="removed" if auto_remove else "next-exit",
     )
 
