@@ -104,7 +104,8 @@ def many(
     shown: str = "list",
     **look: Unpack[Look],
 ) -> Flag:
-    """A flag that may be given several times; its value is the list of all."""
+    """A flag that may be given several times; its value is the list of all. Those that are
+    ``shown`` as ``strings`` take several in one word, with commas."""
     return Flag(name, help, kind="list", default=(), parse=parse, shown=shown, **look)
 
 
@@ -167,13 +168,13 @@ class Options:
     def set(self, flag: Flag, word: str) -> None:
         """Take one occurrence of ``flag``. Raises :class:`FlagError` naming flag and word."""
         try:
-            parsed = flag.parse(word)
+            parsed = [flag.parse(one) for one in _words(flag, word)]
         except ValueError as error:
             raise FlagError(f'invalid argument "{word}" for "{flag.label}" flag: {error}') from None
         if flag.kind == "list":
-            self._values.setdefault(flag.name, []).append(parsed)
+            self._values.setdefault(flag.name, []).extend(parsed)
         else:
-            self._values[flag.name] = parsed
+            (self._values[flag.name],) = parsed
 
     def changed(self, name: str) -> bool:
         """Was the flag given?"""
@@ -197,6 +198,14 @@ class Options:
 
     def many(self, name: str) -> list[str]:
         return list(self.value(name))
+
+
+def _words(flag: Flag, word: str) -> list[str]:
+    if flag.shown != "strings":
+        return [word]
+    from wherry.cli.values import csv_fields
+
+    return csv_fields(word)
 
 
 def parse(
