@@ -234,6 +234,42 @@ def test_refused(
     assert own.err == docker.stderr.replace("docker", "wherry")
 
 
+ENV_FILES = [b"A B=1\n", b"# c\nC=1\n=x\n", b"A \n"]
+
+
+@pytest.mark.parametrize("content", ENV_FILES)
+@pytest.mark.parametrize("argv", [["create", "img"], ["exec", "web", "true"]])
+def test_an_env_file_that_is_refused_is_named(
+    daemon: FakeDaemon,
+    content: bytes,
+    argv: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = tmp_path / "env"
+    file.write_bytes(content)
+    words = [argv[0], "--env-file", str(file), *argv[1:]]
+    docker = subprocess.run([LIKE_DOCKER, *words], capture_output=True, text=True)
+    assert main(words) == docker.returncode
+    assert capsys.readouterr().err == docker.stderr.replace("docker", "wherry")
+
+
+def test_files_that_cannot_be_read_are_named(
+    daemon: FakeDaemon, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    binary = tmp_path / "binary"
+    binary.write_bytes(b"A=1\nB=\xff\n")
+    labels = tmp_path / "labels"
+    labels.write_text("=x")
+    for flag, file, problem in (
+        ("--env-file", binary, f"invalid env file ({binary}): invalid utf8 bytes at line 2"),
+        ("--label-file", labels, f"invalid label file ({labels}): no variable name on line '=x'"),
+        ("--env-file", tmp_path, f"open {tmp_path}: is a directory"),
+    ):
+        assert main(["create", flag, str(file), "img"]) == 125
+        assert problem in capsys.readouterr().err
+
+
 def test_files(daemon: FakeDaemon, tmp_path: Path) -> None:
     (tmp_path / "env").write_text("# c\nA=1\n\nB=two words\nHOME\nSURELY_NOT_SET_X\n  C=3\n")
     (tmp_path / "labels").write_text("x=1\ny\n")

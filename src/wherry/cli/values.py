@@ -315,24 +315,36 @@ def read_env_files(paths: Iterable[str], *, environ: bool) -> list[str]:
     """
     found: list[str] = []
     for path in paths:
-        with open(path, encoding="utf-8-sig", errors="strict") as file:
-            try:
-                lines = file.read().split("\n")
-            except UnicodeDecodeError:
-                raise ValueError(f"env file {path} contains invalid utf8 bytes") from None
-        for line in lines:
-            line = line.rstrip("\r").lstrip()
-            if not line or line.startswith("#"):
-                continue
-            name, equals, text = line.partition("=")
-            if not name:
-                raise ValueError(f"no variable name on line '{line}'")
-            if re.search(r"\s", name.strip("\r")):
-                raise ValueError(f"variable '{name}' contains whitespaces")
-            if equals:
-                found.append(f"{name}={text}")
-            elif not environ:
-                found.append(name)
-            elif name in os.environ:
-                found.append(f"{name}={os.environ[name]}")
+        with open(path, "rb") as file:
+            content = file.read()
+        try:
+            found += _env_lines(content, environ=environ)
+        except ValueError as error:
+            kind = "env" if environ else "label"
+            raise ValueError(f"invalid {kind} file ({path}): {error}") from None
+    return found
+
+
+def _env_lines(content: bytes, *, environ: bool) -> list[str]:
+    try:
+        lines = content.decode("utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        number = error.object.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"invalid utf8 bytes at line {number}") from None
+    found: list[str] = []
+    for line in lines:
+        line = line.rstrip("\r").lstrip()
+        if not line or line.startswith("#"):
+            continue
+        name, equals, text = line.partition("=")
+        if not name:
+            raise ValueError(f"no variable name on line '{line}'")
+        if re.search(r"\s", name):
+            raise ValueError(f"variable '{name}' contains whitespaces")
+        if equals:
+            found.append(f"{name}={text}")
+        elif not environ:
+            found.append(name)
+        elif name in os.environ:
+            found.append(f"{name}={os.environ[name]}")
     return found
