@@ -391,6 +391,14 @@ COMMANDS: list[list[str]] = [
     ["events", "--format", "{{.Type}} {{.Action}} {{.Actor.ID}}"],
     ["events", "--since", "10m", "--until", "5m", "-f", "type=container"],
     ["system", "events", "--format", "{{json .}}"],
+    ["logs", "--since", "foo", "web"],
+    ["logs", "--until", "foo", "web"],
+    ["logs", "--since", "2013-01-02T13:23:37.5", "web"],
+    ["logs", "--since", "2013-01-02T13:23+02:00", "web"],
+    ["logs", "--until", "2013-01-02T13-05:00", "web"],
+    ["logs", "--since", "2013-01-02+01:00", "web"],
+    ["logs", "--since", "2013-01-02T13", "--until", "2013-01-02Z", "web"],
+    ["ps", "-a", "--format", "{{json .Names}}{{json .ID}}"],
     ["diff", "web"],
     ["top", "web"],
     ["top", "idle"],
@@ -491,6 +499,36 @@ def test_output(
         for one in filled.requests
         if one.path != "/_ping" and one.method != "GET"
     )
+
+
+MOMENTS = [
+    "2013-01-02T13:23:37.5", "2013-01-02T13:23+02:00", "2013-01-02T13-05:00", "2013-01-02+01:00",
+    "2013-01-02T13", "2013-01-02Z", "2013-01-02T13:23:37.123456789Z", "1357133017.5", "1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_moments_are_sent_as_docker_sends_them(
+    filled: FakeDaemon, moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
+    try:
+        for argv in (["logs", "--since", moment, "web"], ["logs", "--until", moment, "web"]):
+            filled.requests.clear()
+            subprocess.run([LIKE_DOCKER, *argv], cwd=tmp_path, capture_output=True)
+            main(argv)
+            docker, own = (one.query for one in filled.requests if one.path.endswith("/logs"))
+            assert own == docker
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_a_whole_row_as_json_has_the_size(filled: FakeDaemon) -> None:
+    assert main(["ps", "--format", "{{json .}}"]) == 0
+    (listed,) = filled.sent("GET", "/containers/json")
+    assert listed.query["size"] == ["1"]
 
 
 def test_disk_usage_for_programs_is_not_cut(

@@ -187,6 +187,16 @@ def test_logs(daemon: FakeDaemon, program: list[str], tty: bool) -> None:
     assert asked.query["since"] == ["1767323045.000000000"]
 
 
+def test_an_error_of_the_daemon_in_a_log(daemon: FakeDaemon, program: list[str]) -> None:
+    daemon.on("GET", "/containers/web/json", {"Id": ID, "Name": "/web", "Config": {}})
+    body = frame(1, b"out\n") + frame(3, b"the log is broken")
+    daemon.on("GET", f"/containers/{ID}/logs", lambda exchange: exchange.raw(200, body))
+    daemon.on("GET", "/containers/web/logs", lambda exchange: exchange.raw(200, body))
+    result = call(program, "logs", "web")
+    assert (result.returncode, result.stdout) == (1, b"out\n")
+    assert result.stderr == b"error from daemon in stream: the log is broken\n"
+
+
 @pytest.mark.parametrize(
     ("state", "text"),
     [

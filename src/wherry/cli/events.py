@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def events(ctx: Context, options: Options, args: list[str]) -> None:
     now = time.time_ns()
     query = {
-        "since": timestamp(options.text("since"), now),
-        "until": timestamp(options.text("until"), now),
+        "since": timestamp(options.text("since"), now, "since"),
+        "until": timestamp(options.text("until"), now, "until"),
         "filters": filters(options.many("filter")),
     }
     format = unescape(options.text("format"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from wherry.cli.command import Command
+from wherry.cli.errors import CliError
 from wherry.cli.flags import switch, text
 
 TYPE_CHECKING = False
@@ -30,26 +31,28 @@ def logs(ctx: Context, options: Options, args: list[str]) -> None:
         timestamps=options.on("timestamps"),
         details=options.on("details"),
         tail=options.text("tail"),
-        since=_moment(options.text("since")),
-        until=_moment(options.text("until")),
+        since=_moment(options, "since"),
+        until=_moment(options, "until"),
     )
     tty = (found.get("Config") or {}).get("Tty")
     copy_stream(pieces, ctx.raw_out, sys.stderr.buffer, raw=bool(tty))
 
 
-def _moment(word: str) -> str:
+def _moment(options: Options, flag: str) -> str:
+    word = options.text(flag)
     if not word:
         return ""
     import time
 
     from wherry.cli.times import timestamp
 
-    return timestamp(word, time.time_ns())
+    return timestamp(word, time.time_ns(), flag)
 
 
 def copy_stream(pieces: Iterable[bytes], out: BinaryIO, err: BinaryIO, *, raw: bool) -> None:
-    """A log or output stream to its two ends; ``raw`` has no frames."""
-    from wherry.wire.frames import Decoder
+    """A log or output stream to its two ends; ``raw`` has no frames. Raises :class:`CliError`
+    for an error of the daemon in it."""
+    from wherry.wire.frames import STDERR, SYSTEM_ERROR, Decoder
 
     decoder = Decoder()
     for piece in pieces:
@@ -57,7 +60,11 @@ def copy_stream(pieces: Iterable[bytes], out: BinaryIO, err: BinaryIO, *, raw: b
             out.write(piece)
         else:
             for number, payload in decoder.feed(piece):
-                (err if number == 2 else out).write(payload)
+                if number == SYSTEM_ERROR:
+                    out.flush()
+                    problem = payload.decode(errors="replace")
+                    raise CliError(f"error from daemon in stream: {problem}")
+                (err if number == STDERR else out).write(payload)
             err.flush()
         out.flush()
 

@@ -37,7 +37,8 @@ COLUMNS = ["ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names"]
 
 def ps(ctx: Context, options: Options, args: list[str]) -> None:
     format = options.text("format")
-    size = options.on("size") or ".Size" in format
+    # A row as JSON has them all.
+    size = options.on("size") or ".Size" in format or "{{json .}}" in format
     last = 1 if options.on("latest") and not options.changed("last") else options.number("last")
     found = ctx.client.get(
         "/containers/json",
