@@ -47,6 +47,7 @@ def live(daemon: FakeDaemon) -> FakeDaemon:
         (["logs", "--tail", "5", ""], ["old", "web"]),
         (["rename", "web", ""], []),
         (["exec", "web", ""], []),
+        (["exec", "--env-file", ""], [":files"]),
         (["run", "app:v1", ""], []),
         (["run", "app:v1", "-"], []),
         (["network", "connect", ""], ["net"]),

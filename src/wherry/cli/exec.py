@@ -102,7 +102,7 @@ EXEC = Command(
         switch("detach", "Detached mode: run command in the background", short="d"),
         text("detach-keys", "Override the key sequence for detaching a container"),
         many("env", "Set environment variables", short="e", parse=environment),
-        many("env-file", "Read in a file of environment variables", complete="running none"),
+        many("env-file", "Read in a file of environment variables", complete="files"),
         switch("interactive", "Keep STDIN open even if not attached", short="i"),
         switch("privileged", "Give extended privileges to the command"),
         switch("tty", "Allocate a pseudo-TTY", short="t"),
