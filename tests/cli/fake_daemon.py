@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socketserver
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -18,11 +18,19 @@ Answer = Callable[["Exchange"], None]
 class Recorded:
     """One request as it came; ``path`` is without the version."""
 
-    def __init__(self, method: str, path: str, query: dict[str, list[str]], body: bytes) -> None:
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        query: dict[str, list[str]],
+        body: bytes,
+        headers: Mapping[str, str],
+    ) -> None:
         self.method = method
         self.path = path
         self.query = query
         self.body = body
+        self.headers = headers
 
     @property
     def json(self) -> Any:
@@ -41,7 +49,11 @@ class Exchange(BaseHTTPRequestHandler):
         if path.startswith("/v1."):
             path = "/" + path.split("/", 2)[2]
         self.request_record = Recorded(
-            self.command, path, parse_qs(parts.query, keep_blank_values=True), self._body()
+            self.command,
+            path,
+            parse_qs(parts.query, keep_blank_values=True),
+            self._body(),
+            {name.lower(): text for name, text in self.headers.items()},
         )
         daemon = self.server
         assert isinstance(daemon, _Server)

@@ -6,6 +6,8 @@ the test.
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import signal
 import subprocess
@@ -122,6 +124,37 @@ def test_missing_image_is_pulled(daemon: FakeDaemon, program: list[str]) -> None
     (pull,) = daemon.sent("POST", "/images/create")
     assert pull.query["tag"] == ["latest"]
     assert pull.query["fromImage"][0] in ("x", "docker.io/library/x")
+
+
+@pytest.mark.parametrize("name", ["me/app", "docker.io/me/app", "index.docker.io/me/app"])
+def test_the_registry_by_default_has_one_login(
+    daemon: FakeDaemon, program: list[str], tmp_path: Path, name: str
+) -> None:
+    auths = {"https://index.docker.io/v1/": {"auth": base64.b64encode(b"me:secret").decode()}}
+    (tmp_path / "config" / "config.json").write_text(json.dumps({"auths": auths}))
+    daemon.on("POST", "/images/create", {"status": "Status: Downloaded"})
+    assert call(program, "pull", name).returncode == 0
+    (pull,) = daemon.sent("POST", "/images/create")
+    sent = json.loads(base64.urlsafe_b64decode(pull.headers["x-registry-auth"]))
+    assert (sent["username"], sent["password"]) == ("me", "secret")
+
+
+def test_pull_of_all_tags_and_push_have_a_platform(
+    daemon: FakeDaemon, program: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_DEFAULT_PLATFORM", "linux/arm64")
+    daemon.on("POST", "/images/create", {"status": "Status: Downloaded"})
+    result = call(program, "pull", "-a", "docker.io/busybox")
+    assert result.stdout.splitlines()[-1] == b"docker.io/library/busybox", result
+    (pull,) = daemon.sent("POST", "/images/create")
+    assert pull.query["platform"] == ["linux/arm64"]
+    for path in ("/images/me/app/push", "/images/docker.io/me/app/push"):
+        daemon.on("POST", path, {"status": "done"})
+    assert call(program, "push", "--platform", "linux/amd64", "me/app:v1").returncode == 0
+    push = daemon.requests[-1]
+    platform = json.loads(push.query["platform"][0])
+    assert platform == {"os": "linux", "architecture": "amd64"}
+    assert push.query["tag"] == ["v1"]
 
 
 def test_pull_never_says_what_the_daemon_says(daemon: FakeDaemon, program: list[str]) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from wherry.client.http import Response
 
 _CHUNK = 1 << 20
+_DEFAULT_DOMAIN = "docker.io"
 _OF = {"save": "image", "export": "container"}
 _PLATFORM = 'Formatted as "os[/arch[/variant]]" (e.g., "linux/amd64")'
 
@@ -44,13 +45,12 @@ def registry_auth(ctx: Context, image: str) -> dict[str, str]:
     import base64
     import json
 
-    first, slash, _ = image.partition("/")
-    host = first if slash and ("." in first or ":" in first or first == "localhost") else ""
-    auths = ctx.config.table("auths")
-    entry = auths.get(host or "https://index.docker.io/v1/")
+    host, _ = split_domain(image)
+    address = "https://index.docker.io/v1/" if host == _DEFAULT_DOMAIN else host
+    entry = ctx.config.table("auths").get(address)
     if not isinstance(entry, dict):
         return {}
-    found: dict[str, str] = {"serveraddress": host or "https://index.docker.io/v1/"}
+    found: dict[str, str] = {"serveraddress": address}
     if entry.get("identitytoken"):
         found["identitytoken"] = str(entry["identitytoken"])
     elif entry.get("auth"):
@@ -90,34 +90,36 @@ def show_progress(ctx: Context, response: Response, out: TextIO | None) -> list[
 def pull(ctx: Context, options: Options, args: list[str]) -> None:
     from wherry.cli.run import with_tag
 
+    platform = options.text("platform") or os.environ.get("DOCKER_DEFAULT_PLATFORM", "")
     if options.on("all-tags"):
         if with_tag(args[0]) == args[0]:
             raise CliError("tag can't be used with --all-tags/-a")
-        query = {"fromImage": args[0], "platform": options.text("platform")}
+        query = {"fromImage": args[0], "platform": platform}
         headers = registry_auth(ctx, args[0])
         response = ctx.client.send("POST", "/images/create", query, None, headers)
         show_progress(ctx, response, None if options.on("quiet") else ctx.out)
-        ctx.say(args[0])
+        ctx.say(full_name(args[0]))
         return
     image = with_tag(args[0])
     if image != args[0] and not options.on("quiet"):
         ctx.say("Using default tag: latest")
-    pull_image(
-        ctx,
-        image,
-        platform=options.text("platform") or os.environ.get("DOCKER_DEFAULT_PLATFORM", ""),
-        quiet=options.on("quiet"),
-        out=ctx.out,
-    )
+    pull_image(ctx, image, platform=platform, quiet=options.on("quiet"), out=ctx.out)
     ctx.say(full_name(image))
 
 
 def full_name(image: str) -> str:
     """``busybox:latest`` -> ``docker.io/library/busybox:latest``."""
-    first, slash, _ = image.partition("/")
-    if slash and ("." in first or ":" in first or first == "localhost"):
-        return image
-    return f"docker.io/{image}" if slash else f"docker.io/library/{image}"
+    host, rest = split_domain(image)
+    official = host == _DEFAULT_DOMAIN and "/" not in rest
+    return f"{host}/library/{rest}" if official else f"{host}/{rest}"
+
+
+def split_domain(image: str) -> tuple[str, str]:
+    """The registry and the rest of a name; the first part is a registry only when it looks so."""
+    first, slash, rest = image.partition("/")
+    if not slash or not ("." in first or ":" in first or first == "localhost"):
+        return _DEFAULT_DOMAIN, image
+    return (_DEFAULT_DOMAIN if first == f"index.{_DEFAULT_DOMAIN}" else first), rest
 
 
 def push(ctx: Context, options: Options, args: list[str]) -> None:
@@ -129,7 +131,8 @@ def push(ctx: Context, options: Options, args: list[str]) -> None:
     elif with_tag(args[0]) != args[0] and not options.on("quiet"):
         ctx.say(f"Using default tag: {tag}")
     headers = registry_auth(ctx, name) or {"X-Registry-Auth": "e30="}
-    response = ctx.client.send("POST", f"/images/{name}/push", {"tag": tag}, None, headers)
+    query = {"tag": tag, "platform": platform_json(options.text("platform"))}
+    response = ctx.client.send("POST", f"/images/{name}/push", query, None, headers)
     if not options.on("quiet"):
         ctx.say(f"The push refers to repository [{full_name(name)}]")
     show_progress(ctx, response, None if options.on("quiet") else ctx.out)
