@@ -139,3 +139,25 @@ def test_glob_quoted_matches_itself(name: str) -> None:
 
 def test_default_names() -> None:
     assert (reference.DEFAULT_DOMAIN, reference.DEFAULT_TAG) == ("docker.io", "latest")
+
+
+def slowly(pattern: str, name: str) -> bool:
+    """Every way tried, for a pattern of letters, stars and question marks."""
+    if not pattern:
+        return not name
+    if pattern[0] == "*":
+        return slowly(pattern[1:], name) or (
+            name[:1] not in ("", "/") and slowly(pattern, name[1:])
+        )
+    fits = name[:1] not in ("", "/") if pattern[0] == "?" else name[:1] == pattern[0]
+    return fits and slowly(pattern[1:], name[1:])
+
+
+@given(st.text("ab/*?", max_size=8), st.text("ab/", max_size=8))
+def test_glob_tries_enough(pattern: str, name: str) -> None:
+    assert glob.match(pattern, name) is slowly(pattern, name)
+
+
+def test_glob_with_many_stars_ends() -> None:
+    assert not glob.match("*[a-z]" * 20 + "!", "a" * 100)
+    assert glob.match("*[a-z]" * 20 + "*", "a" * 100)

@@ -17,6 +17,7 @@ from wherry.containers.shipping.origin import check_tag
 from wherry.errors import Invalid, NotImplementedYet
 from wherry.wire.container import LogConfig
 from wherry.wire.durations import parse_ram, parse_size
+from wherry.wire.patterns import found
 
 FILE_DRIVERS = ("json-file", "local", "none")
 DRIVERS = (*FILE_DRIVERS, *shipping.DRIVERS)
@@ -152,13 +153,13 @@ def details(
 ) -> dict[str, str]:
     """What ``logs --details`` shows: the labels and variables that the options name, sorted."""
     options = (config.config if config else None) or {}
-    found: dict[str, str] = {}
+    shown: dict[str, str] = {}
     for names, pattern, values in (
         (options.get("labels", ""), options.get("labels-regex", ""), labels),
         (options.get("env", ""), options.get("env-regex", ""), environment),
     ):
         wanted = {name.strip() for name in names.split(",")}
         for key, value in values.items():
-            if key in wanted or (pattern and re.search(pattern, key)):
-                found[key] = value
-    return dict(sorted(found.items()))
+            if key in wanted or (pattern and found(pattern, key)):
+                shown[key] = value
+    return dict(sorted(shown.items()))

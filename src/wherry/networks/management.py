@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import os
-import re
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -20,6 +19,7 @@ from wherry.networks.values import Endpoint, IPNetwork, Membership, Network, San
 from wherry.wire.container import EndpointSettings
 from wherry.wire.filters import Filters, timestamp
 from wherry.wire.network import NetworkCreate
+from wherry.wire.patterns import found
 from wherry.wire.prune import Choice
 
 _LIST_FILTERS = ("dangling", "driver", "id", "label", "label!", "name", "scope", "type")
@@ -471,11 +471,4 @@ def _nanoseconds(created: str) -> int:
 
 def _contains(values: Sequence[str], text: str) -> bool:
     """Docker matches names and ids of networks by any part of them."""
-    return not values or any(value in text or _matches(value, text) for value in values)
-
-
-def _matches(pattern: str, text: str) -> bool:
-    try:
-        return re.search(pattern, text) is not None
-    except re.error:
-        return False
+    return not values or any(value in text or found(value, text) for value in values)

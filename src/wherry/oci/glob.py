@@ -18,27 +18,32 @@ def match(pattern: str, name: str) -> bool:
 
 @lru_cache(maxsize=256)
 def _compiled(pattern: str) -> re.Pattern[str]:
-    out: list[str] = []
+    """Between two stars the first place that fits is as good as any other, so no other is tried:
+    with many stars that would take for ever."""
+    parts = [""]
+    """What stands before, between and behind the stars."""
     at = 0
     while at < len(pattern):
         char = pattern[at]
         at += 1
         if char == "*":
-            if not out or out[-1] != "[^/]*":
-                out.append("[^/]*")
-        elif char == "?":
-            out.append("[^/]")
+            parts.append("")
+            continue
+        text = re.escape(char)
+        if char == "?":
+            text = "[^/]"
         elif char == "[":
             text, at = _char_class(pattern, at)
-            out.append(text)
         elif char == "\\":
             if at >= len(pattern):
                 raise Invalid(_bad(pattern))
-            out.append(re.escape(pattern[at]))
+            text = re.escape(pattern[at])
             at += 1
-        else:
-            out.append(re.escape(char))
-    return re.compile("".join(out), re.DOTALL)
+        parts[-1] += text
+    first, *between = parts
+    last = f"[^/]*{between.pop()}" if between else ""
+    inner = "".join(f"(?>[^/]*?{part})" for part in between)
+    return re.compile(first + inner + last, re.DOTALL)
 
 
 def _bad(pattern: str) -> str:

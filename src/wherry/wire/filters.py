@@ -13,6 +13,7 @@ from datetime import datetime, tzinfo
 
 from wherry.errors import Invalid
 from wherry.wire.durations import SECOND, parse_duration
+from wherry.wire.patterns import found
 
 _TRUE, _FALSE = frozenset({"1", "true", "True"}), frozenset({"0", "false", "False"})
 
@@ -83,9 +84,12 @@ class Filters(Mapping[str, Sequence[str]]):
         return not values or any(value.startswith(each) for each in values)
 
     def search(self, name: str, value: str) -> bool:
-        """As ``exact``, or one of the values as a regular expression found in ``value``."""
+        """As ``exact``, or one of the values as a regular expression found in ``value``.
+
+        ``Invalid`` for an expression that takes too long.
+        """
         values = self._values.get(name)
-        return not values or any(each == value or _found(each, value) for each in values)
+        return not values or any(each == value or found(each, value) for each in values)
 
     def labels(self, labels: Mapping[str, str] | None) -> bool:
         """Docker's ``label`` and ``label!``: every ``k`` or ``k=v`` given must hold.
@@ -105,13 +109,6 @@ def _all_labels(wanted: Sequence[str], labels: Mapping[str, str]) -> bool:
         if key not in labels or (equals and labels[key] != value):
             return False
     return True
-
-
-def _found(pattern: str, text: str) -> bool:
-    try:
-        return re.search(pattern, text) is not None
-    except (re.error, RecursionError, OverflowError):
-        return False
 
 
 def parse(text: str | None) -> Filters:
