@@ -39,6 +39,11 @@ def test_words() -> None:
     ]
     with pytest.raises(Invalid, match="a is named with different conditions"):
         wishes(host, {LABEL: "a:healthy"})
+    for nothing in ("", " "):
+        assert wishes(HostConfig(), {LABEL: nothing}) == []
+    for hole in ("a,,b", ",a", "a, ,b", "a,,", ","):
+        with pytest.raises(Invalid, match=rf"wherry.depends-on: '{hole}' .* empty"):
+            wishes(HostConfig(), {LABEL: hole})
 
 
 def test_a_long_chain() -> None:

@@ -59,12 +59,21 @@ def parse(text: str) -> Wish:
 def wishes(host: HostConfig, labels: Mapping[str, str] = MappingProxyType({})) -> list[Wish]:
     """All of them, in order; ``Invalid`` for two different ones of the same container."""
     texts = list(host.depends_on or ())
-    texts += [each for each in labels.get(LABEL, "").split(",") if each.strip()]
+    texts += _labelled(labels.get(LABEL, ""))
     found: dict[str, Wish] = {}
     for wish in map(parse, texts):
         if found.setdefault(wish.name, wish) != wish:
             raise Invalid(f"DependsOn: {wish.name} is named with different conditions")
     return list(found.values())
+
+
+def _labelled(text: str) -> list[str]:
+    """The label's wishes; a comma may end it."""
+    *wished, last = text.split(",")
+    wished += [last] if last.strip() else []
+    if not all(each.strip() for each in wished):
+        raise Invalid(f"{LABEL}: {text!r} has an empty place where a container is to be named")
+    return wished
 
 
 def relabelled(host: HostConfig, before: Mapping[str, str], after: Mapping[str, str]) -> HostConfig:
