@@ -164,6 +164,45 @@ def test_beyond_docker(
     assert (sent.json if sent.body else None) == body
 
 
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["export", "a/b"], "get a/b: no such volume"),
+        (["import", "a/b"], "get a/b: no such volume"),
+        (["clone", "a/b", "c"], "get a/b: no such volume"),
+        (["rename", "a/b", "c"], "get a/b: no such volume"),
+        (["update", "--size", "1g", "a/b"], "get a/b: no such volume"),
+        (["snapshot", "a/b"], "get a/b: no such volume"),
+        (["restore", "a/b", "s1"], "get a/b: no such volume"),
+        (["restore", "v1", "a/b"], "volume v1 has no snapshot a/b"),
+        (["snapshot", "--remove", "v1", "a/b"], "volume v1 has no snapshot a/b"),
+        (["snapshot", "--remove", "v1", ""], "--remove needs the name of a snapshot"),
+        (["snapshot", "v1", ""], "the name of the snapshot is empty"),
+        (["restore", "v1", ""], "the name of the snapshot is empty"),
+    ],
+)
+def test_a_name_that_is_part_of_a_path(
+    daemon: FakeDaemon, argv: list[str], says: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It is told as such, and no other path is asked for."""
+    assert main(["volume", *argv]) == 1
+    assert capfd.readouterr().err.strip() == says
+    assert not [one for one in daemon.requests if one.path != "/_ping"]
+
+
+def test_warnings_and_refusals_of_an_update_name_the_flags(
+    daemon: FakeDaemon, capfd: pytest.CaptureFixture[str]
+) -> None:
+    answer = {"Name": "v1", "Warnings": ["RemoveLabels: the volume has no label RemoveLabels"]}
+    daemon.on("POST", "/wherry/volumes/v1/update", answer)
+    assert main(["volume", "update", "--label-rm", "RemoveLabels", "v1"]) == 0
+    assert capfd.readouterr() == ("v1\n", "--label-rm: the volume has no label RemoveLabels\n")
+    refusal = {"message": "Labels and RemoveLabels both name a"}
+    daemon.on("POST", "/wherry/volumes/v1/update", lambda exchange: exchange.reply(400, refusal))
+    assert main(["volume", "update", "--label-add", "a", "--label-rm", "a", "v1"]) == 1
+    assert "--label-add and --label-rm both name a" in capfd.readouterr().err
+
+
 def test_update_without_a_change_is_refused(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["volume", "update", "v1"]) == 1
     assert "nothing to update" in capfd.readouterr().err

@@ -60,14 +60,17 @@ def test_more_than_docker(cli: Cli) -> None:
     assert cli("inspect", "--format", shown, "web").ok() == '{"new":"2"} 4 1'
     assert cli("exec", "web", "sh", "-c", "echo $A").ok() == "1"
     said = cli("update", "--env-rm", "A", "--env-rm", "B", "--no-healthcheck", "web").ok()
-    assert said.endswith("EnvRemove: the container has no variable B")
+    assert said.endswith("--env-rm: the container has no variable B")
+    said = cli("update", "--publish-rm", "80", "--label-rm", "Env", "web").ok()
+    assert "--publish-rm: 80/tcp is not published" in said
+    assert "--label-rm: the container has no label Env" in said
     for flags, words in (
         (["--health-cmd", "x", "--no-healthcheck"], "--no-healthcheck conflicts"),
-        (["--env", "A=1", "--env-rm", "A"], "EnvAdd and EnvRemove both name A"),
-        (["--publish", "80"], "PublishAdd"),
+        (["--env", "A=1", "--env-rm", "A"], "--env and --env-rm both name A"),
+        (["--publish", "80"], "--publish: "),
         (["--publish", "x:y"], "invalid"),
         (["--mount", "type=tmpfs"], "target is required"),
-        (["--mount-rm", "x"], "MountsRemove"),
+        (["--mount-rm", "x"], "--mount-rm"),
     ):
         failed = cli("update", *flags, "web")
         assert failed.code != 0

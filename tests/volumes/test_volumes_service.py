@@ -335,8 +335,12 @@ async def test_rename_and_labels(house: House) -> None:
     await house.service.rename("old1", "new1")
     found = await house.service.inspect("new1")
     assert Path(found["Mountpoint"], "f").read_text() == "x"
-    updated = await house.service.update("new1", labels={"c": "3"}, remove_labels=["a"])
+    updated = await house.service.update("new1", labels={"c": "3"}, remove_labels=["a", "z"])
     assert updated["Labels"] == {"b": "2", "c": "3"}
+    assert updated["Warnings"] == ["RemoveLabels: the volume has no label z"]
+    with pytest.raises(Invalid, match="Labels and RemoveLabels both name c"):
+        await house.service.update("new1", labels={"c": "4"}, remove_labels=["c"])
+    assert (await house.service.inspect("new1"))["Labels"] == {"b": "2", "c": "3"}
     await house.plan("c1", binds=["new1:/a"])
     with pytest.raises(Conflict, match=r"rename new1: volume is in use - \[c1\]"):
         await house.service.rename("new1", "new2")

@@ -7,6 +7,7 @@ from wherry.cli.command import Command
 from wherry.cli.createbody import health_config, resources
 from wherry.cli.createflags import HEALTH, RESOURCES
 from wherry.cli.errors import CliError
+from wherry.cli.fields import post_update
 from wherry.cli.flags import many, text, value
 from wherry.cli.mountspec import mount
 from wherry.cli.portspec import publish
@@ -21,6 +22,20 @@ if TYPE_CHECKING:
     from wherry.client.engine import Client
 
 
+_FLAGS = {
+    "EnvAdd": "--env",
+    "EnvRemove": "--env-rm",
+    "LabelsAdd": "--label",
+    "LabelsRemove": "--label-rm",
+    "PublishAdd": "--publish",
+    "PublishRemove": "--publish-rm",
+    "MountsAdd": "--mount",
+    "MountsRemove": "--mount-rm",
+    "Healthcheck: Test": "--health-cmd",
+}
+"""By the API's fields."""
+
+
 def update(ctx: Context, options: Options, args: list[str]) -> int:
     if not any(options.changed(flag.name) for flag in UPDATE.flags):
         raise CliError("you must provide one or more flags when using this command")
@@ -32,8 +47,8 @@ def update(ctx: Context, options: Options, args: list[str]) -> int:
     warnings: list[str] = []
 
     def act(client: Client, name: str) -> str:
-        reply = client.post(f"/containers/{name}/update", body) or {}
-        warnings.extend(reply.get("Warnings") or [])
+        reply = post_update(client, f"/containers/{name}/update", body, _FLAGS)
+        warnings.extend(reply["Warnings"])
         lines = [name]
         for key, title in (("Applied", "applied"), ("AtNextStart", "at the next start")):
             if beyond and reply.get(key):

@@ -10,19 +10,19 @@ from wherry.cli.errors import CliError
 from wherry.cli.flags import many, switch, text
 from wherry.cli.format import LIST_HELP, write_list
 from wherry.cli.values import key_value, label
-from wherry.cli.volumes import labels_of
+from wherry.cli.volumes import labels_of, own_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from wherry.cli.command import Context
     from wherry.cli.flags import Options
 
-_BASE = "/wherry/volumes"
+_NAMELESS = "the name of the snapshot is empty"
 
 
 def clone(ctx: Context, options: Options, args: list[str]) -> None:
     found = ctx.client.post(
-        f"{_BASE}/{args[0]}/clone",
+        own_path(args[0], "clone"),
         {
             "Name": args[1],
             "DriverOpts": dict(options.value("opt")) or None,
@@ -38,17 +38,18 @@ def export(ctx: Context, options: Options, args: list[str]) -> None:
     target = options.text("output")
     if not target and sys.stdout.isatty():
         raise CliError("cowardly refusing to save to a terminal. Use the -o flag or redirect")
-    save_to(ctx, ctx.client.send("GET", f"{_BASE}/{args[0]}/export"), target)
+    save_to(ctx, ctx.client.send("GET", own_path(args[0], "export")), target)
 
 
 def import_(ctx: Context, options: Options, args: list[str]) -> None:
     from wherry.cli.transfer import open_input, pieces
 
+    path = own_path(args[0], "import")
     name = args[1] if len(args) > 1 else "-"
     with open_input(ctx, name) as file:
         response = ctx.client.send(
             "POST",
-            f"{_BASE}/{args[0]}/import",
+            path,
             {"overwrite": options.on("overwrite") or None},
             pieces(file, "" if name == "-" else f"Sending {os.path.basename(name)}"),
             {"Content-Type": "application/x-tar"},
@@ -57,13 +58,15 @@ def import_(ctx: Context, options: Options, args: list[str]) -> None:
 
 
 def snapshot(ctx: Context, options: Options, args: list[str]) -> None:
-    path = f"{_BASE}/{args[0]}/snapshots"
+    path = own_path(args[0], "snapshots")
     if options.on("remove"):
-        if len(args) < 2:
+        if not any(args[1:]):
             raise CliError("--remove needs the name of a snapshot")
-        ctx.client.delete(f"{path}/{args[1]}")
+        ctx.client.delete(_snapshot_path(*args))
         ctx.say(args[1])
     elif len(args) > 1:
+        if not args[1]:
+            raise CliError(_NAMELESS)
         ctx.say(str(ctx.client.post(path, name=args[1])["Name"]))
     else:
         rows = ctx.client.get(path)
@@ -72,7 +75,16 @@ def snapshot(ctx: Context, options: Options, args: list[str]) -> None:
 
 
 def restore(ctx: Context, options: Options, args: list[str]) -> None:
-    ctx.client.post(f"{_BASE}/{args[0]}/snapshots/{args[1]}/restore")
+    ctx.client.post(f"{_snapshot_path(*args)}/restore")
+
+
+def _snapshot_path(volume: str, name: str) -> str:
+    path = own_path(volume, "snapshots", name)
+    if not name:
+        raise CliError(_NAMELESS)
+    if "/" in name:
+        raise CliError(f"volume {volume} has no snapshot {name}")
+    return path
 
 
 CLONE = Command(

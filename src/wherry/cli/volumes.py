@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from wherry.cli.command import Command
 from wherry.cli.errors import CliError
+from wherry.cli.fields import post_update
 from wherry.cli.flags import filter_flag, many, switch, text, value
 from wherry.cli.format import LIST_HELP, PLAIN, filters, label_text, natural, write_list
 from wherry.cli.inspect import FORMAT, inspector
@@ -126,12 +127,23 @@ def update(ctx: Context, options: Options, args: list[str]) -> None:
         body["RemoveLabels"] = options.many("label-rm")
     if not body:
         raise CliError("nothing to update: give --size, --label-add or --label-rm")
-    ctx.client.post(f"/wherry/volumes/{args[0]}/update", body)
+    flags = {"Labels": "--label-add", "RemoveLabels": "--label-rm"}
+    reply = post_update(ctx.client, own_path(args[0], "update"), body, flags)
     ctx.say(args[0])
+    for warning in reply["Warnings"]:
+        ctx.warn(warning)
 
 
 def rename(ctx: Context, options: Options, args: list[str]) -> None:
-    ctx.client.post(f"/wherry/volumes/{args[0]}/rename", name=args[1])
+    ctx.client.post(own_path(args[0], "rename"), name=args[1])
+
+
+def own_path(volume: str, *rest: str) -> str:
+    """Where the daemon does with a volume what Docker's API has not. Raises :class:`CliError` for
+    a name that would be a path of its own: there is no volume called so."""
+    if "/" in volume:
+        raise CliError(f"get {volume}: no such volume")
+    return "/".join(("/wherry/volumes", volume, *rest))
 
 
 CREATE = Command(

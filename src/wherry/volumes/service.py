@@ -364,11 +364,15 @@ class VolumeService:
         labels: Mapping[str, str] | None = None,
         remove_labels: Sequence[str] = (),
     ) -> dict[str, Any]:
-        """Beyond Docker: another size limit (bytes), labels set and removed."""
+        """Beyond Docker: another size limit (bytes), labels set and removed. The answer has
+        ``Warnings``, for labels that are not there to be removed."""
         if size is None and not labels and not remove_labels:
             raise Invalid(f"nothing to update of volume {name}: give a size or labels")
         if size is not None:
             local_options.check_limit(size, str(size))
+        for key in remove_labels:
+            if key in (labels or {}):
+                raise Invalid(f"Labels and RemoveLabels both name {key}")
         async with self.lock(name):
             row = self.get(name)
             if size is not None:
@@ -377,14 +381,16 @@ class VolumeService:
                 await self.drivers.local.resize(row, size)
                 row = replace(row, size_limit=size, options={**row.options, "size": str(size)})
                 self.table.set_size(row.id, row.size_limit, row.options)
+            warnings: list[str] = []
             if labels or remove_labels:
                 merged = {**(row.labels or {}), **(labels or {})}
                 for key in remove_labels:
-                    merged.pop(key, None)
+                    if merged.pop(key, None) is None:
+                        warnings.append(f"RemoveLabels: the volume has no label {key}")
                 row = replace(row, labels=merged)
                 self.table.set_labels(row.id, merged)
             self.publish(row, "update")
-            return await self.render(row)
+            return {**await self.render(row), "Warnings": warnings}
 
     async def rename(self, name: str, new_name: str) -> None:
         """Beyond Docker. ``Conflict`` while a container refers to it, or for a taken name."""
