@@ -554,6 +554,7 @@ def test_ports_are_in_dockers_order(daemon: FakeDaemon, capsys: pytest.CaptureFi
         "80/udp": bound(("127.0.0.1", "80")),
         "80/tcp": bound(("::", "900"), ("0.0.0.0", "9000"), ("0.0.0.0", "900"), ("10.0.0.1", "1")),
         "8/tcp": None,
+        "7/tcp": bound(("0.0.0.0", "")),  # of a routed network
         "9/sctp": bound(("127.0.0.10", "1"), ("127.0.0.2", "1")),
     }
     daemon.on("GET", "/containers/web/json", {"Id": "1", "NetworkSettings": {"Ports": ports}})

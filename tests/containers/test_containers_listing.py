@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from tests.containers.container_fakes import World
 
+from wherry.containers.listing import ports
 from wherry.errors import Invalid, NotFound
 from wherry.wire.container import HostConfig, PortBinding
 
@@ -152,3 +155,17 @@ async def test_prune_takes_what_rests(crowd: World) -> None:
         ["/fourth"],
         ["/second"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("bindings", "public"),
+    [
+        (None, {}),
+        ([], {}),
+        # Of a routed network: no port of the host leads there.
+        ([{"HostIp": "0.0.0.0", "HostPort": ""}], {}),
+        ([{"HostIp": "::", "HostPort": "8080"}], {"IP": "::", "PublicPort": 8080}),
+    ],
+)
+def test_ports(bindings: list[dict[str, str]] | None, public: dict[str, Any]) -> None:
+    assert ports({"Ports": {"80/udp": bindings}}) == [{"PrivatePort": 80, "Type": "udp", **public}]

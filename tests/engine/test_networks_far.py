@@ -31,7 +31,7 @@ from wherry.linux import netlink, nft
 from wherry.linux.netlink import Netlink
 from wherry.networks.drivers import available
 from wherry.networks.settings import NetworkSettings
-from wherry.networks.values import GATEWAY_MODE_4, GATEWAY_MODE_6
+from wherry.networks.values import GATEWAY_MODES
 from wherry.wire.container import EndpointSettings
 from wherry.wire.network import IPAM, IPAMPool, NetworkCreate
 
@@ -224,18 +224,30 @@ async def test_any_free_port_and_one_of_a_range(daemon: Daemon, far: int) -> Non
 
 
 async def test_routed_networks_open_published_ports_only(daemon: Daemon, far: int) -> None:
-    options = {GATEWAY_MODE_4: "routed", GATEWAY_MODE_6: "nat"}
+    options = {GATEWAY_MODES[4]: "routed", GATEWAY_MODES[6]: "nat"}
     await daemon.management.create(NetworkCreate(name="routed", options=options))
-    one = await run(daemon, request("one", "routed", ports={"7000/tcp": [("", "7000")]}))
-    echoes = [Echo(one.fd, 7000, "open"), Echo(one.fd, 7001, "shut")]
-    address = one.network("routed")["IPAddress"]
+    ports = {"7000/tcp": [("", "8080")], "7002/tcp": [("127.0.0.1", "8081")]}
+    # No port of the host leads there: both may have the same one, and a third one it itself.
+    one, two = [await run(daemon, request(each, "routed", ports=ports)) for each in ("one", "two")]
+    three = await run(daemon, request("three", ports={"7000/tcp": [("", "8080")]}))
+    echoes = [Echo(each.fd, 7000, "open") for each in (one, two, three)]
+    echoes += [Echo(one.fd, 7001, "shut"), Echo(one.fd, 7002, "own")]
     try:
-        assert inside(far, lambda: ask(address, 7000)) == f"open {FAR4}"
+        for each in (one, two):
+            address = each.network("routed")["IPAddress"]
+            assert inside(far, partial(ask, address, 7000)) == f"open {FAR4}"
+            shown = each.attachment.settings["Ports"]
+            opened = [{"HostIp": "0.0.0.0", "HostPort": ""}]
+            assert shown == {"7000/tcp": opened, "7002/tcp": None}
+        address = one.network("routed")["IPAddress"]
         assert inside(far, lambda: ask(address, 7001, timeout=0.3)) == ""
+        # What is published on the loopback address is for this host.
+        assert inside(far, lambda: ask(address, 7002, timeout=0.3)) == ""
+        assert inside(far, lambda: ask(HOST4, 8080)) == f"open {FAR4}"
     finally:
-        for each in echoes:
-            each.close()
-        end(one)
+        for echo in echoes:
+            echo.close()
+        end(one, two, three)
 
 
 async def test_macvlan_puts_containers_beside_the_host(daemon: Daemon, far: int) -> None:

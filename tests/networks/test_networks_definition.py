@@ -11,7 +11,7 @@ import pytest
 from wherry.errors import Invalid
 from wherry.networks import ipam
 from wherry.networks.definition import Surroundings, check_options, define
-from wherry.networks.values import GATEWAY_MODE_4, GATEWAY_MODE_6, Network
+from wherry.networks.values import GATEWAY_MODES, Network
 from wherry.wire.network import NetworkCreate
 
 AROUND = Surroundings(
@@ -27,7 +27,7 @@ def made(mode: str, **more: Any) -> Network:
     return define(msgspec.convert(body, type=NetworkCreate), "0" * 64, "", AROUND)
 
 
-@pytest.mark.parametrize("mode", [GATEWAY_MODE_4, GATEWAY_MODE_6])
+@pytest.mark.parametrize("mode", GATEWAY_MODES.values())
 def test_isolated_is_for_internal_networks(mode: str) -> None:
     with pytest.raises(Invalid, match="gateway mode 'isolated' can only be used for an internal"):
         made(mode)

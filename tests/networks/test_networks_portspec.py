@@ -87,7 +87,29 @@ def test_overlap_knows_wildcards_protocols_and_families() -> None:
     assert portspec.overlap(one, two) is None
 
 
+def test_opened_ports_are_disjoint() -> None:
+    wanted = [
+        Wanted("tcp", "", 8000, 80, 3),
+        Wanted("tcp", "10.0.0.1", 9000, 81, 5),
+        Wanted("tcp", "", 0, 90),
+        Wanted("udp", "::", 90, 90),
+        Wanted("tcp", "127.0.0.1", 99, 99),
+        Wanted("tcp", "::1", 99, 99),
+    ]
+    assert portspec.opened(wanted, [4, 6]) == [
+        PortMap("tcp", "0.0.0.0", 0, 80, 6),
+        PortMap("tcp", "0.0.0.0", 0, 90),
+        PortMap("tcp", "::", 0, 80, 3),
+        PortMap("tcp", "::", 0, 90),
+        PortMap("udp", "::", 0, 90),
+    ]
+    assert portspec.opened(wanted, []) == []
+
+
 def test_ports_of_inspect() -> None:
+    assert portspec.render([PortMap("tcp", "::", 0, 80, 2)], []) == {
+        f"{port}/tcp": [{"HostIp": "::", "HostPort": ""}] for port in (80, 81)
+    }
     shown = portspec.render([PortMap("tcp", "0.0.0.0", 8080, 80, 2)], ["80/tcp", "53/udp"])
     assert shown == {
         "80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}],

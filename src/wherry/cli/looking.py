@@ -32,7 +32,7 @@ def port(ctx: Context, options: Options, args: list[str]) -> None:
         parse_uint16(wanted)
     except ValueError as error:
         raise CliError(f"Error: invalid port ({wanted}): {error}") from None
-    bindings = ports.get(f"{wanted}/{proto or 'tcp'}")
+    bindings = bound(ports.get(f"{wanted}/{proto or 'tcp'}"))
     if not bindings:
         raise CliError(f"Error: No public port '{args[1]}' published for {args[0]}")
     for line in sorted(map(address, bindings), key=natural):
@@ -44,9 +44,14 @@ def port_lines(ports: dict[str, Any]) -> list[str]:
     lines = [
         f"{key} -> {address(binding)}"
         for key, bindings in ports.items()
-        for binding in bindings or []
+        for binding in bound(bindings)
     ]
     return sorted(lines, key=natural)
+
+
+def bound(bindings: list[dict[str, str]] | None) -> list[dict[str, str]]:
+    """Those with a port of the host; in gateway mode routed there is none."""
+    return [each for each in bindings or () if each.get("HostPort")]
 
 
 def address(binding: dict[str, str]) -> str:

@@ -61,14 +61,15 @@ def ports(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     for port, bindings in (settings.get("Ports") or {}).items():
         number, _, protocol = port.partition("/")
         row = {"PrivatePort": int(number), "Type": protocol or "tcp"}
-        if not bindings:
+        public = [each for each in bindings or () if each.get("HostPort")]
+        if not public:
             rows.append(row)
-        for binding in bindings or ():
+        for binding in public:
             rows.append(
                 {
                     "IP": binding.get("HostIp", ""),
                     "PrivatePort": int(number),
-                    "PublicPort": int(binding.get("HostPort") or 0),
+                    "PublicPort": int(binding["HostPort"]),
                     "Type": protocol or "tcp",
                 }
             )

@@ -12,8 +12,7 @@ from wherry.networks import ipam
 from wherry.networks.values import (
     BINDING,
     BRIDGE_NAME,
-    GATEWAY_MODE_4,
-    GATEWAY_MODE_6,
+    GATEWAY_MODES,
     ICC,
     INHIBIT,
     IPVLAN_FLAG,
@@ -89,7 +88,7 @@ def define(request: NetworkCreate, network_id: str, created: str, around: Surrou
     if not want4 and not want6:
         raise Invalid("IPv4 or IPv6 must be enabled")
     # Without a gateway nothing leads out: to say so is the caller's part, as with Docker.
-    isolated = "isolated" in (options.get(GATEWAY_MODE_4), options.get(GATEWAY_MODE_6))
+    isolated = "isolated" in (options.get(each) for each in GATEWAY_MODES.values())
     if isolated and driver == "bridge" and not (request.internal or request.config_only):
         raise Invalid("gateway mode 'isolated' can only be used for an internal network")
     settings = request.ipam
@@ -145,7 +144,7 @@ def check_options(driver: str, options: Mapping[str, str]) -> None:
             ipaddress.IPv4Address(binding)
         except ValueError as error:
             raise Invalid(f"invalid host address {binding!r} ({BINDING})") from error
-    for name in (GATEWAY_MODE_4, GATEWAY_MODE_6):
+    for name in GATEWAY_MODES.values():
         if options.get(name, "") not in _GATEWAY_MODES:
             raise Invalid(f"unknown gateway mode {options[name]!r} ({name})")
     for option, (owner, known, which) in CHILD_OPTIONS.items():
@@ -240,7 +239,7 @@ def _range(network: IPNetwork, text: str) -> str:
 def _with_gateway(subnet: Subnet, request: NetworkCreate, options: Mapping[str, str]) -> Subnet:
     if subnet.gateway:
         return subnet
-    mode = options.get(GATEWAY_MODE_6 if subnet.version == 6 else GATEWAY_MODE_4, "")
+    mode = options.get(GATEWAY_MODES[subnet.version], "")
     if mode == "isolated" or subnet.network.num_addresses < 4:
         return subnet
     gateway = ipam.first_gateway(subnet)

@@ -20,8 +20,7 @@ from wherry.networks.firewall import Firewall
 from wherry.networks.ruleset import BridgeRules
 from wherry.networks.values import (
     BRIDGE_NAME,
-    GATEWAY_MODE_4,
-    GATEWAY_MODE_6,
+    GATEWAY_MODES,
     ICC,
     INHIBIT,
     IPVLAN_FLAG,
@@ -100,7 +99,7 @@ class Sweeper:
 
 def rules_of(network: Network) -> BridgeRules:
     """The firewall's view of a bridge network."""
-    modes = {4: network.options.get(GATEWAY_MODE_4, ""), 6: network.options.get(GATEWAY_MODE_6, "")}
+    modes = {each: network.options.get(name, "") for each, name in GATEWAY_MODES.items()}
     masquerade = network.flag(MASQUERADE, True)
     return BridgeRules(
         device=network.device,

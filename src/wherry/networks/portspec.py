@@ -136,6 +136,39 @@ def join(entries: Sequence[Wanted]) -> list[Wanted]:
     return result
 
 
+def opened(wanted: Iterable[Wanted], families: Iterable[int]) -> list[PortMap]:
+    """Runs without ports of the host, where containers are reached by their own addresses.
+
+    They are disjoint, whatever asked for them: the host's addresses tell families apart, no more.
+    But what is bound to a loopback address is for the host alone, which needs no opening.
+    """
+    wanted = [each for each in wanted if not _is_loopback(each.host_ip)]
+    runs: list[PortMap] = []
+    for version in families:
+        address = {4: "0.0.0.0", 6: "::"}[version]
+        ports = {
+            (each.protocol, each.target + step)
+            for each in wanted
+            if not each.host_ip or (":" in each.host_ip) == (":" in address)
+            for step in range(each.count)
+        }
+        for protocol, port in sorted(ports):
+            last = runs[-1] if runs else None
+            if (
+                last is not None
+                and (last.protocol, last.host_ip) == (protocol, address)
+                and last.target + last.count == port
+            ):
+                runs[-1] = PortMap(protocol, address, 0, last.target, last.count + 1)
+            else:
+                runs.append(PortMap(protocol, address, 0, port))
+    return runs
+
+
+def _is_loopback(host_ip: str) -> bool:
+    return bool(host_ip) and ipaddress.ip_address(host_ip).is_loopback
+
+
 def overlap(one: PortMap, other: PortMap) -> int | None:
     """The first host port that both claim, or None. An unspecified address claims all of its
     family."""
@@ -152,7 +185,10 @@ def overlap(one: PortMap, other: PortMap) -> int | None:
 def render(
     maps: Iterable[PortMap], exposed: Iterable[str]
 ) -> dict[str, list[dict[str, str]] | None]:
-    """``NetworkSettings.Ports``: ``{"80/tcp": [{"HostIp": ..., "HostPort": ...}] | None}``."""
+    """``NetworkSettings.Ports``: ``{"80/tcp": [{"HostIp": ..., "HostPort": ...}] | None}``.
+
+    ``HostPort`` is empty where no port of the host leads there (gateway mode routed), as Docker's.
+    """
     ports: dict[str, list[dict[str, str]] | None] = {}
     for key in exposed:
         first, last, protocol = parse_key(key)
@@ -162,9 +198,10 @@ def render(
         for step in range(each.count):
             key = f"{each.target + step}/{each.protocol}"
             rows = ports.get(key) or []
-            rows.append({"HostIp": each.host_ip, "HostPort": str(each.first + step)})
+            host = str(each.first + step) if each.first else ""
+            rows.append({"HostIp": each.host_ip, "HostPort": host})
             ports[key] = rows
     for shown in ports.values():
         # Docker's order: the higher host port first, then IPv4.
-        (shown or []).sort(key=lambda row: (-int(row["HostPort"]), ":" in row["HostIp"]))
+        (shown or []).sort(key=lambda row: (-int(row["HostPort"] or 0), ":" in row["HostIp"]))
     return ports

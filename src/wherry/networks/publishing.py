@@ -25,8 +25,7 @@ from wherry.networks.ruleset import Published
 from wherry.networks.settings import NetworkSettings
 from wherry.networks.values import (
     BINDING,
-    GATEWAY_MODE_4,
-    GATEWAY_MODE_6,
+    GATEWAY_MODES,
     ICC,
     Endpoint,
     Network,
@@ -60,15 +59,20 @@ class Publisher:
     async def take(
         self, request: NetworkRequest, sandbox: Sandbox, routes: Mapping[int, Endpoint]
     ) -> list[PortMap]:
-        """The host's ports that the request asks for, or an error and none. See ``HostPorts``."""
-        wanted, families = self._wanted(request, routes)
+        """The ports that the request asks for, or an error and none. See ``HostPorts``.
+
+        A routed network needs no port of the host: its containers may have the same ones.
+        """
+        wanted, families, routed = self._wanted(request, routes)
         if not wanted and not sandbox.ports:
             return []
         name = f"{sandbox.name} ({sandbox.container_id})"
         take = (sandbox.container_id, name, wanted, families)
         if sum(each.count for each in wanted) > _MANY:
-            return await asyncio.to_thread(self.ports.take, *take)
-        return self.ports.take(*take)
+            taken = await asyncio.to_thread(self.ports.take, *take)
+        else:
+            taken = self.ports.take(*take)
+        return [*taken, *portspec.opened(wanted, routed)]
 
     def asks(self, request: NetworkRequest) -> bool:
         """Whether the container shall have published ports."""
@@ -76,24 +80,28 @@ class Publisher:
 
     def _wanted(
         self, request: NetworkRequest, routes: Mapping[int, Endpoint]
-    ) -> tuple[list[Wanted], Families]:
+    ) -> tuple[list[Wanted], Families, list[int]]:
+        """The runs; the families that get ports of the host; those whose network is routed."""
         wanted = _runs(request)
-        families, binding = [], self._settings.binding
+        families: list[int] = []
+        routed: list[int] = []
+        binding = self._settings.binding
         for version, endpoint in routes.items():
             network = self._book.network(endpoint.network_id)
             if self._drivers[network.driver].publishes:
-                families.append(version)
+                mode = network.options.get(GATEWAY_MODES[version])
+                (routed if mode == "routed" else families).append(version)
                 binding = network.options.get(BINDING) or binding
-        extra = [6] if 4 in families and 6 not in families and self._serves_six(routes[4]) else []
+        extra = [6] if 4 in families and 6 not in (*families, *routed) and self._serves_six else []
         if binding and binding not in portspec.WILD:
             wanted = [each if each.host_ip else portspec.bound_to(each, binding) for each in wanted]
-        return wanted, lambda protocol: families + (extra if has_sockets(protocol) else [])
+        return wanted, lambda protocol: families + (extra if has_sockets(protocol) else []), routed
 
-    def _serves_six(self, endpoint: Endpoint) -> bool:
+    @property
+    def _serves_six(self) -> bool:
         """Whether the forwarder leads IPv6 to a container that has none."""
-        routed = self._book.network(endpoint.network_id).options.get(GATEWAY_MODE_4) == "routed"
         proxied = self._settings.userland_proxy or self._settings.host_firewall
-        return proxied and not routed and bridges.has_ipv6()
+        return proxied and bridges.has_ipv6()
 
     async def publish(self, sandbox: Sandbox, *, fresh: bool) -> None:
         """Bring firewall and forwarder to the container's ports.
@@ -153,7 +161,7 @@ class Publisher:
         except BaseException:
             self._book.put_sandbox(sandbox)
             self.ports.release(sandbox.container_id)
-            self.ports.adopt(sandbox.container_id, before)
+            self.ports.adopt(sandbox.container_id, _of_the_host(before))
             await asyncio.shield(self.publish(sandbox, fresh=False))
             raise
         gone = [each for each in before if each not in ports]
@@ -161,6 +169,7 @@ class Publisher:
         return changed
 
     async def _forget_flows(self, runs: Sequence[PortMap]) -> None:
+        runs = _of_the_host(runs)
         datagrams = [(each.first, each.last) for each in runs if each.protocol == "udp"]
         if datagrams:
             await asyncio.to_thread(conntrack.forget_udp, (), datagrams)
@@ -168,7 +177,7 @@ class Publisher:
     def adopt(self, sandbox: Sandbox) -> None:
         """Ports of a container that went on without us; firewall and forwarder are brought to
         them by the caller, all together."""
-        self.ports.adopt(sandbox.container_id, sandbox.ports)
+        self.ports.adopt(sandbox.container_id, _of_the_host(sandbox.ports))
         self.announce(sandbox)
 
     def announce(self, sandbox: Sandbox) -> None:
@@ -226,7 +235,7 @@ class Publisher:
 
     def _routed(self, sandbox: Sandbox, run: PortMap) -> bool:
         network = self._network(sandbox, run)
-        mode = GATEWAY_MODE_6 if ":" in run.host_ip else GATEWAY_MODE_4
+        mode = GATEWAY_MODES[6 if ":" in run.host_ip else 4]
         return network is not None and network.options.get(mode) == "routed"
 
     def _apart(self, sandbox: Sandbox, run: PortMap) -> bool:
@@ -236,6 +245,10 @@ class Publisher:
             return False
         loopback = ipaddress.ip_address(run.host_ip).is_loopback
         return not loopback and has_sockets(run.protocol)
+
+
+def _of_the_host(runs: Sequence[PortMap]) -> list[PortMap]:
+    return [each for each in runs if each.first]
 
 
 def _runs(request: NetworkRequest) -> list[Wanted]:

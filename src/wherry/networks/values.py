@@ -17,8 +17,10 @@ MASQUERADE = OPTION + "bridge.enable_ip_masquerade"
 BINDING = OPTION + "bridge.host_binding_ipv4"
 INHIBIT = OPTION + "bridge.inhibit_ipv4"
 DEFAULT_BRIDGE = OPTION + "bridge.default_bridge"
-GATEWAY_MODE_4 = OPTION + "bridge.gateway_mode_ipv4"
-GATEWAY_MODE_6 = OPTION + "bridge.gateway_mode_ipv6"
+GATEWAY_MODES = {
+    4: OPTION + "bridge.gateway_mode_ipv4",
+    6: OPTION + "bridge.gateway_mode_ipv6",
+}
 IFACE_PREFIX = OPTION + "container_iface_prefix"
 PARENT = "parent"
 MACVLAN_MODE, IPVLAN_MODE, IPVLAN_FLAG = "macvlan_mode", "ipvlan_mode", "ipvlan_flag"
@@ -137,6 +139,7 @@ class PortMap(msgspec.Struct, frozen=True):
     host_ip: str
     """``0.0.0.0`` or ``::`` for every address."""
     first: int
+    """0: no port of the host; the container's own address is reached (gateway mode routed)."""
     target: int
     count: int = 1
 
