@@ -157,6 +157,42 @@ def test_pull_of_all_tags_and_push_have_a_platform(
     assert push.query["tag"] == ["v1"]
 
 
+@pytest.mark.parametrize(
+    ("argv", "code"),
+    [
+        (["run", "x"], 125),
+        (["create", "x"], 1),
+        (["pull", "x"], 1),
+        (["load", "-i", "archive"], 1),
+    ],
+)
+def test_an_error_in_a_progress_stream(
+    daemon: FakeDaemon,
+    program: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    argv: list[str],
+    code: int,
+) -> None:
+    """Its code is HTTP's, and not one to end with."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "archive").write_bytes(b"x")
+    missing = {"message": "No such image: x:latest"}
+    daemon.on("POST", "/containers/create", lambda exchange: exchange.reply(404, missing))
+    failure = {"errorDetail": {"code": 404, "message": "no such manifest"}, "error": "x"}
+    for path in ("/images/create", "/images/load"):
+        daemon.on("POST", path, failure)
+    result = call(program, *argv)
+    assert result.returncode == code
+    last = result.stderr.decode().replace("docker", "wherry").splitlines()
+    if argv[0] == "run":
+        assert last[-3:] == [
+            "wherry: no such manifest", "", "Run 'wherry run --help' for more information"
+        ]  # fmt: skip
+    else:
+        assert last[-1] == "no such manifest"
+
+
 def test_pull_never_says_what_the_daemon_says(daemon: FakeDaemon, program: list[str]) -> None:
     Container(daemon)
     daemon.on(

@@ -425,6 +425,7 @@ COMMANDS: list[list[str]] = [
     ["unpause", "gone", "web"],
     ["rm", "web", "gone"],
     ["rm", "-fv", "gone"],
+    ["rm", "", "gone"],
     ["rm", "-f", "web", "gone"],
     ["rename", "web", "new"],
     ["rename", "gone", "new"],

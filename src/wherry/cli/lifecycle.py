@@ -6,7 +6,7 @@ from wherry.cli.command import Command
 from wherry.cli.errors import CliError
 from wherry.cli.flags import Flag, number, switch, text
 from wherry.cli.several import each, not_found
-from wherry.client.errors import ApiError
+from wherry.client.errors import ApiError, ClientError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def remove(ctx: Context, options: Options, args: list[str]) -> int:
     def act(client: Client, name: str) -> str:
         stripped = name.strip("/")
         if not stripped:
-            raise ApiError(400, "container name cannot be empty")
+            raise ClientError("container name cannot be empty")
         client.delete(
             f"/containers/{stripped}", force=force, v=options.on("volumes"), link=options.on("link")
         )

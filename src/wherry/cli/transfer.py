@@ -8,6 +8,7 @@ import sys
 from wherry.cli.command import Command
 from wherry.cli.errors import CliError
 from wherry.cli.flags import many, switch, text
+from wherry.client.errors import ClientError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,8 +66,8 @@ def registry_auth(ctx: Context, image: str) -> dict[str, str]:
 
 
 def show_progress(ctx: Context, response: Response, out: TextIO | None) -> list[dict[str, Any]]:
-    """Draw a progress stream; the ``aux`` objects it held. Raises :class:`CliError` for the
-    error in it."""
+    """Draw a progress stream; the ``aux`` objects it held. Raises :class:`ClientError` for
+    the error in it."""
     from wherry.cli.progress import Progress
 
     progress = Progress(out)
@@ -75,9 +76,7 @@ def show_progress(ctx: Context, response: Response, out: TextIO | None) -> list[
         for message in ctx.client.messages(response):
             failure = message.get("errorDetail") or {}
             if failure or message.get("error"):
-                raise CliError(
-                    str(failure.get("message") or message["error"]), int(failure.get("code") or 1)
-                )
+                raise ClientError(str(failure.get("message") or message["error"]))
             if message.get("aux"):
                 aux.append(message["aux"])
             progress.show(message)
