@@ -126,6 +126,18 @@ def test_detach_keys(
     assert termios.tcgetattr(terminal.slave) == terminal.before
 
 
+def test_detach_keys_that_are_none_are_told(
+    daemon: FakeDaemon, program: list[str], terminals: list[Terminal]
+) -> None:
+    container = Container(daemon, tty=True)
+    container.talk = interactive
+    terminal = Terminal([*program, "run", "-it", "--detach-keys", "foo", "busybox", "sh"])
+    terminals.append(terminal)
+    terminal.expect(rb"invalid detach escape keys, using default: .*foo(.|\s)*\$ ")
+    terminal.type(b"\x10\x11")
+    assert terminal.process.wait(10) == 0
+
+
 def test_input_that_is_no_terminal(daemon: FakeDaemon, program: list[str]) -> None:
     Container(daemon)
     result = call(program, "run", "-it", "busybox")

@@ -159,3 +159,12 @@ def test_bad_hosts(tmp_path: Path) -> None:
             connect(rules.Endpoint(host, None, "", True))
     with pytest.raises(CannotConnect, match="Is the wherry daemon running"):
         connect(rules.Endpoint(f"unix://{tmp_path}/none", None, "", True))
+
+
+def test_why_nobody_answers() -> None:
+    host = f"unix:///{'a' * 200}"
+    question = f"Cannot connect to the Wherry daemon at {host}. Is the wherry daemon running?"
+    with pytest.raises(CannotConnect) as caught:
+        connect(rules.Endpoint(host, None, "", True))
+    assert caught.value.message == f"{question} (AF_UNIX path too long)"
+    assert CannotConnect(host, "Connection refused").message == question

@@ -102,7 +102,8 @@ def converse(ctx: Context, plan: Plan, stream: Hijacked | None, response: Respon
 
     try:
         keys = detach.parse(plan.detach_keys) if plan.tty and plan.stdin else b""
-    except Invalid:
+    except Invalid as error:
+        ctx.warn(f"invalid detach escape keys, using default: {error.message}")
         keys = detach.parse("")
     helper: list[Client] = []
 

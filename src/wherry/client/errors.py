@@ -9,6 +9,12 @@ ClientError
 
 from __future__ import annotations
 
+import errno
+import os
+
+_NOBODY = {os.strerror(errno.ENOENT), os.strerror(errno.ECONNREFUSED)}
+"""What the question says already."""
+
 
 class ClientError(Exception):
     def __init__(self, message: str) -> None:
@@ -27,6 +33,8 @@ class CannotConnect(ClientError):
             )
         else:
             text = f"Cannot connect to the Wherry daemon at {host}. Is the wherry daemon running?"
+            if reason not in _NOBODY:
+                text += f" ({reason})"
         super().__init__(text)
         self.host = host
         self.reason = reason
