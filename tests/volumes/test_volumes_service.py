@@ -164,6 +164,44 @@ async def test_prune(house: House) -> None:
     assert pruned["VolumesDeleted"] == ["named"]
 
 
+async def test_prune_takes_only_what_is_still_as_it_was_chosen(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While sizes are counted, which may take long, one is made anew and another is labelled."""
+    for name in ("anew", "kept", "taken"):
+        await house.service.create(name)
+    count = house.service._size
+
+    async def slowly(row: VolumeRow) -> int:
+        if row.name == "anew":
+            await house.service.remove("anew")
+            await house.service.create("anew")
+            await house.service.update("kept", labels={"keep": ""})
+        return await count(row)
+
+    monkeypatch.setattr(house.service, "_size", slowly)
+    pruned = await house.service.prune({"all": ["1"], "label!": ["keep"]})
+    assert pruned["VolumesDeleted"] == ["taken"]
+
+
+async def test_prune_goes_on_where_one_cannot_be_removed(
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("broken", "good"):
+        await house.service.create(name)
+    remove = house.service.drivers.local.remove
+
+    async def fail(row: VolumeRow) -> None:
+        if row.name == "broken":
+            raise Internal("the disk fails")
+        await remove(row)
+
+    monkeypatch.setattr(house.service.drivers.local, "remove", fail)
+    assert (await house.service.prune({"all": ["1"]}))["VolumesDeleted"] == ["good"]
+    assert "remove broken: the disk fails" in caplog.text
+    assert (await house.service.inspect("broken"))["Name"] == "broken"
+
+
 async def test_plan_orders_and_describes(house: House, tmp_path: Path) -> None:
     points = await house.plan(
         binds=[f"{tmp_path}:/a/b/c:ro,rslave", "data1:/a"],

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -317,19 +317,19 @@ class VolumeService:
             if choice.filters.get("all") and not everything:
                 raise Invalid("invalid filter 'all': before API 1.42 nothing else can be chosen")
             everything = True
+
+        def takes(row: VolumeRow) -> bool:
+            anonymous = ANONYMOUS_LABEL in (row.labels or {})
+            return (everything or anonymous) and self._prunable(row, choice, without)
+
         removed: list[str] = []
         reclaimed = 0
         for row in self.table.all():
-            anonymous = ANONYMOUS_LABEL in (row.labels or {})
-            if not (everything or anonymous) or not self._prunable(row, choice, without):
+            if not takes(row):
                 continue
             size = await self._size(row)
-            if not dry_run:
-                try:
-                    async with self.lock(row.name):
-                        await self._remove(self.get(row.name))
-                except (Conflict, NotFound):
-                    continue
+            if not dry_run and not await self._pruned(row, takes):
+                continue
             removed.append(row.name)
             reclaimed += max(0, size)
         if not dry_run:
@@ -346,6 +346,20 @@ class VolumeService:
             and not set(self.table.users(row.id)).difference(without)
             and not set(self.table.holders(row.id)).difference(without)
         )
+
+    async def _pruned(self, row: VolumeRow, takes: Callable[[VolumeRow], bool]) -> bool:
+        """Remove one that was chosen, if it is still the one and still to be taken; whether it is
+        gone. The others must not wait for one that cannot be removed."""
+        async with self.lock(row.name):
+            now = self.table.by_id(row.id)
+            if now is None or now.name != row.name or not takes(now):
+                return False
+            try:
+                await self._remove(now)
+            except WherryError as error:
+                _log.warning("prune: %s", error.message)
+                return False
+        return True
 
     async def disk_usage(self) -> list[dict[str, Any]]:
         """Volumes of the local driver with ``UsageData``; not those that mount a device."""
