@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from wherry.errors import Conflict
 from wherry.linux import netlink, nft
 from wherry.linux.netlink import Netlink
 from wherry.networks.settings import NetworkSettings
+from wherry.networks.values import Network
+from wherry.wire.filters import Filters
 from wherry.wire.network import NetworkCreate
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("near")]
@@ -157,3 +160,21 @@ async def test_the_daemons_bridge_must_be_a_bridge(
         await daemon.dismantle()
     assert addresses(index) == [CARD_ADDRESS]
     assert netlink.index_of(CARD) == index
+
+
+async def test_prune_leaves_what_a_container_has_come_to_belong_to(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("first", "second"):
+        await daemon.management.create(NetworkCreate(name=name))
+    driver = daemon.service.drivers["bridge"]
+    remove = driver.remove
+
+    async def slowly(network: Network, others: Sequence[Network]) -> None:
+        daemon.service.enrol(request("late", "second"))
+        await remove(network, others)
+
+    monkeypatch.setattr(driver, "remove", slowly)
+    assert await daemon.management.prune(Filters()) == ["first"]
+    monkeypatch.undo()
+    assert daemon.service.book.network("second").name == "second"

@@ -187,17 +187,23 @@ class NetworkManagement:
                 continue
             if not choice.takes(network.labels, _nanoseconds(network.created)):
                 continue
-            if dry_run:
+            if dry_run or await self._pruned(network):
                 gone.append(network.name)
-                continue
-            try:
-                await self.remove(network.id)
-            except WherryError:
-                continue
-            gone.append(network.name)
         if not dry_run:
             self._service.events.publish("network", "prune", "", {"reclaimed": "0"})
         return gone
+
+    async def _pruned(self, network: Network) -> bool:
+        """Remove one that was chosen, if no container has come to belong to it; whether it is
+        gone."""
+        async with self._changing:
+            if network.id in self._used():
+                return False
+            try:
+                await self._remove(network)
+            except WherryError:
+                return False
+        return True
 
     def _used(self, without: Collection[str] = ()) -> set[str]:
         """Networks that some container belongs to, running or not."""
