@@ -10,9 +10,11 @@ import pty
 import re
 import select
 import signal
+import socket
 import struct
 import subprocess
 import termios
+import threading
 from collections.abc import Iterator
 from fcntl import ioctl
 
@@ -104,6 +106,34 @@ def test_terminal_is_raw_resized_and_restored(
     (create,) = daemon.sent("POST", "/containers/create")
     assert create.json["Tty"] is True
     assert create.json["OpenStdin"] is True
+
+
+def test_a_signal_after_the_daemon_closed_what_was_idle(
+    daemon: FakeDaemon, environment: None, terminals: list[Terminal]
+) -> None:
+    """The connection of the first size is closed by then, as daemons do after a minute or so."""
+    container = Container(daemon, tty=True)
+    container.talk = interactive
+    closed = threading.Semaphore(0)
+
+    def resize(exchange: Exchange) -> None:
+        container._resize(exchange)
+        exchange.connection.shutdown(socket.SHUT_RDWR)
+        closed.release()
+
+    daemon.on("POST", f"/containers/{ID}/resize", resize)
+    terminal = Terminal([*OWN, "run", "-it", "busybox", "sh"])
+    terminals.append(terminal)
+    terminal.expect(rb"\$ ")
+    assert closed.acquire(timeout=10)
+    terminal.resize(40, 100)
+    os.kill(terminal.process.pid, signal.SIGWINCH)
+    assert container.wait_size(("40", "100"))
+    assert closed.acquire(timeout=10)
+    os.kill(terminal.process.pid, signal.SIGTERM)
+    assert container.signalled.wait(10)
+    terminal.type(b"Q")
+    assert terminal.process.wait(10) == 0
 
 
 @pytest.mark.parametrize(("flags", "keys"), [([], b"\x10\x11"), (["--detach-keys", "a,b"], b"ab")])

@@ -175,13 +175,16 @@ class Client:
         headers: dict[str, str],
     ) -> Response:
         connection, self._idle = self._idle, None
+        if connection is not None and connection.ended:
+            connection.close()
+            connection = None
         fresh = connection is None
         connection = connection or self._connect()
         try:
             return connection.request(method, target, self.headers | headers, body)
         except ConnectionLost as error:
-            # An idle connection may have been closed by the daemon; a request that can be made
-            # again without harm gets one more try.
+            # The idle connection may have been closed in this very moment; a request that can be
+            # made again without harm gets one more try.
             if fresh or method not in ("GET", "HEAD"):
                 raise ConnectionLost(error.message + hint(self.endpoint)) from None
         return self._connect().request(method, target, self.headers | headers, body)

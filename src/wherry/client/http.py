@@ -314,6 +314,15 @@ class Connection:
         """Were bytes read beyond what was asked for? Then the socket need not become readable."""
         return bool(self._buffer)
 
+    @property
+    def ended(self) -> bool:
+        """Asked between two requests: has the peer hung up, or said what nobody asked for?"""
+        import select
+
+        poller = select.poll()
+        poller.register(self.sock, select.POLLIN)
+        return self.buffered or bool(poller.poll(0))
+
     def leftover(self) -> bytes:
         """Bytes read beyond the head, for whoever takes the socket over."""
         rest, self._buffer = self._buffer, b""
