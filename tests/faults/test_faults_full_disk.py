@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 from tests.support.agreement import Seen, settled
 from tests.support.engine import Answer, Engine, eventually
+from tests.support.filesystems import small_disk
 from tests.support.images import BASE, docker_archive, tar_of
 
 pytestmark = pytest.mark.root
@@ -20,34 +20,10 @@ ENDING = "trap 'exit 7' TERM; while :; do sleep 0.05; done"
 GREEDY = "while :; do cat /dev/zero >> /v/f; sleep 0.1; done 2>/dev/null"
 
 
-def small_file_system(engine: Engine, kind: str) -> None:
-    engine.data.mkdir()
-    if kind == "tmpfs":
-        command = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(engine.data)]
-    else:
-        image = engine.root / "disk"
-        with image.open("wb") as file:
-            file.truncate(64 << 20)
-        subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(image)], check=True)
-        command = ["mount", "-o", "loop", str(image), str(engine.data)]
-    subprocess.run(command, check=True)
-
-
 @pytest.fixture(params=["ext4", "tmpfs"])
 def small(request: pytest.FixtureRequest) -> Iterator[Engine]:
-    """A daemon whose data are on a file system of 64 MiB."""
-    engine = Engine()
-    small_file_system(engine, request.param)
-    try:
-        engine.start()
+    with small_disk(request.param, 64) as engine:
         yield engine
-        engine.remove_containers()
-    finally:
-        if engine.process is not None and engine.process.poll() is None:
-            engine.stop()
-        subprocess.run(["umount", "-l", str(engine.data)], check=False)
-        left = engine.close()
-    assert left == []
 
 
 def fill_up(engine: Engine, greedy: str) -> None:

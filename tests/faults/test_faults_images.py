@@ -6,7 +6,6 @@ import gzip
 import io
 import os
 import random
-import subprocess
 import tarfile
 import threading
 import time
@@ -17,6 +16,7 @@ from typing import Any
 import pytest
 from bench.http import EngineError
 from tests.support.engine import Engine, eventually
+from tests.support.filesystems import small_disk
 from tests.support.images import busybox_root, docker_archive, tar_of
 
 pytestmark = pytest.mark.root
@@ -113,20 +113,9 @@ def test_the_client_goes_away(own_engine: Engine) -> None:
 
 
 @pytest.fixture
-def small_disk() -> Iterator[Engine]:
-    """A daemon whose data are on a file system of 96 MB."""
-    engine = Engine()
-    engine.data.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", engine.data], check=True)
-    try:
-        engine.start()
+def small() -> Iterator[Engine]:
+    with small_disk("tmpfs", 96) as engine:
         yield engine
-        engine.remove_containers()
-    finally:
-        if engine.process is not None and engine.process.poll() is None:
-            engine.stop()
-        subprocess.run(["umount", "-l", engine.data], check=False)
-        engine.close()
 
 
 def answer_of(engine: Engine, tar: bytes) -> tuple[int, str]:
@@ -135,8 +124,8 @@ def answer_of(engine: Engine, tar: bytes) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "bomb"])
-def test_a_full_disk(small_disk: Engine, packed: bool) -> None:
-    engine = small_disk
+def test_a_full_disk(small: Engine, packed: bool) -> None:
+    engine = small
     script = "n=0; while :; do n=$((n+1)); echo $n; sleep 0.02; done"
     name = engine.run("sh", "-c", script)
     before = stored(engine)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests.support.engine import Engine
 
 from wherry.linux.mounts import read_mounts
 from wherry.linux.syscalls import LinuxSyscalls
@@ -63,6 +64,28 @@ def _mount(kind: str, image: Path, place: Path) -> None:
         _unable[kind] = f"there is no mkfs.{fstype} that makes {kind}"
     elif not _run("mount", "-t", fstype, "-o", options, image, place):
         _unable[kind] = f"this kernel cannot mount {kind}"
+
+
+@contextmanager
+def small_disk(kind: str, mebibytes: int) -> Iterator[Engine]:
+    """A daemon whose data are on an ext4 or tmpfs of that size; at the end nothing is left."""
+    with Engine() as engine:
+        engine.data.mkdir()
+        device, options = engine.root / "disk", f"size={mebibytes}m"
+        if kind == "ext4":
+            with device.open("wb") as file:
+                file.truncate(mebibytes << 20)
+            subprocess.run(["mkfs.ext4", "-q", "-m", "0", device], check=True)
+            options = "loop"
+        words = ("-t", kind, "-o", options, device, engine.data)
+        subprocess.run(["mount", *words], check=True)
+        try:
+            engine.start()
+            yield engine
+            engine.remove_containers()
+            engine.stop()
+        finally:
+            subprocess.run(["umount", "-l", engine.data], check=True)
 
 
 def _run(*words: object) -> bool:
