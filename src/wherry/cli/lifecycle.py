@@ -10,9 +10,10 @@ from wherry.client.errors import ApiError, ClientError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
-    from wherry.cli.command import Context
+    from wherry.cli.command import Context, Run
     from wherry.cli.flags import Options
     from wherry.client.engine import Client
 
@@ -29,48 +30,19 @@ def _stop_query(options: Options) -> dict[str, Any]:
     return query
 
 
-def stop(ctx: Context, options: Options, args: list[str]) -> int:
-    query = _stop_query(options)
+def _changing(verb: str, query: Callable[[Options], dict[str, Any]] = lambda _: {}) -> Run:
+    """The ``run`` function of a command that asks the same change of every container."""
 
-    def act(client: Client, name: str) -> str:
-        client.post(f"/containers/{name}/stop", **query)
-        return name
+    def run(ctx: Context, options: Options, args: list[str]) -> int:
+        asked = query(options)
 
-    return each(ctx, args, act, parallel=True)
+        def act(client: Client, name: str) -> str:
+            client.post(f"/containers/{name}/{verb}", **asked)
+            return name
 
+        return each(ctx, args, act, parallel=True)
 
-def restart(ctx: Context, options: Options, args: list[str]) -> int:
-    query = _stop_query(options)
-
-    def act(client: Client, name: str) -> str:
-        client.post(f"/containers/{name}/restart", **query)
-        return name
-
-    return each(ctx, args, act, parallel=True)
-
-
-def kill(ctx: Context, options: Options, args: list[str]) -> int:
-    def act(client: Client, name: str) -> str:
-        client.post(f"/containers/{name}/kill", signal=options.text("signal"))
-        return name
-
-    return each(ctx, args, act, parallel=True)
-
-
-def pause(ctx: Context, options: Options, args: list[str]) -> int:
-    def act(client: Client, name: str) -> str:
-        client.post(f"/containers/{name}/pause")
-        return name
-
-    return each(ctx, args, act, parallel=True)
-
-
-def unpause(ctx: Context, options: Options, args: list[str]) -> int:
-    def act(client: Client, name: str) -> str:
-        client.post(f"/containers/{name}/unpause")
-        return name
-
-    return each(ctx, args, act, parallel=True)
+    return run
 
 
 def remove(ctx: Context, options: Options, args: list[str]) -> int:
@@ -115,17 +87,21 @@ def _stop_flags() -> list[Flag]:
     ]
 
 
-STOP = Command(stop, _MANY, _stop_flags(), (1, None), complete="running")
-RESTART = Command(restart, _MANY, _stop_flags(), (1, None), complete="containers")
+STOP = Command(_changing("stop", _stop_query), _MANY, _stop_flags(), (1, None), complete="running")
+RESTART = Command(
+    _changing("restart", _stop_query), _MANY, _stop_flags(), (1, None), complete="containers"
+)
 KILL = Command(
-    kill,
+    _changing("kill", lambda options: {"signal": options.text("signal")}),
     _MANY,
     [text("signal", "Signal to send to the container", short="s", complete="signals")],
     (1, None),
     complete="running",
 )
-PAUSE = Command(pause, "CONTAINER [CONTAINER...]", (), (1, None), complete="running")
-UNPAUSE = Command(unpause, "CONTAINER [CONTAINER...]", (), (1, None), complete="paused")
+PAUSE = Command(_changing("pause"), "CONTAINER [CONTAINER...]", (), (1, None), complete="running")
+UNPAUSE = Command(
+    _changing("unpause"), "CONTAINER [CONTAINER...]", (), (1, None), complete="paused"
+)
 RM = Command(
     remove,
     _MANY,
