@@ -109,6 +109,7 @@ def test_start_failures(daemon: FakeDaemon, program: list[str], message: str, co
     assert f"Error response from daemon: {message}" in result.stderr.decode()
     result = call(program, "run", "-d", "busybox", "nope")
     assert result.returncode == code
+    assert result.stdout == ID.encode() + b"\n"  # it is there, and somebody has to remove it
 
 
 def test_missing_image_is_pulled(daemon: FakeDaemon, program: list[str]) -> None:

@@ -48,8 +48,10 @@ def run(ctx: Context, options: Options, args: list[str]) -> int:
             body["HostConfig"]["ConsoleSize"] = list(found)
     identity = _create(ctx, options, body)
     if detached:
-        _start(ctx, identity, options, path=ctx.path)
-        ctx.say(identity)
+        try:
+            _start(ctx, identity, options, path=ctx.path)
+        finally:
+            ctx.say(identity)
         return 0
     from wherry.cli.attach import Plan, run_attached
 
