@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from wherry.runtime import logsegments
+from wherry.runtime import logfile, logsegments
 from wherry.runtime.logfile import Reader, Selection, Snapshot, follow, read
 from wherry.runtime.logline import Entry, parse_line, parse_lines, parse_time
 from wherry.runtime.logsegments import Place, end_of_lines, segments
@@ -183,6 +183,39 @@ def test_backwards_is_forwards_reversed(
         assert last == (whole[-tail:] if tail else [])
     finally:
         logsegments.BLOCK, logsegments._STEP = kept
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    entries=st.lists(st.tuples(st.sampled_from(["stdout", "stderr"]), st.sampled_from("FP"))),
+    tail=st.integers(0, 12),
+    stderr=st.booleans(),
+)
+def test_many_lines_are_counted_instead_of_held(
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    entries: list[tuple[str, str]],
+    tail: int,
+    stderr: bool,
+) -> None:
+    log = tmp_path_factory.mktemp("logs") / "log"
+    log.write_bytes(b"".join(line(n, stream, flag) for n, (stream, flag) in enumerate(entries)))
+    selection = Selection(tail=tail, stderr=stderr)
+    with monkeypatch.context() as patched:
+        held = list(read(log, selection))
+        patched.setattr(logfile, "_HELD", -1)
+        assert list(read(log, selection)) == held
+
+
+def test_a_long_tail_comes_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b"".join(line(n, text="x" * 1000) for n in range(1000)))
+    monkeypatch.setattr(logfile, "_HELD", 100)
+    snapshot = Snapshot(log)
+    sizes = [len(batch) for batch in snapshot.batches(Selection(tail=900))]
+    snapshot.close()
+    assert sum(sizes) == 900
+    assert max(sizes) < 500
 
 
 async def collect(log: Path, selection: Selection, ended: asyncio.Event) -> list[str]:

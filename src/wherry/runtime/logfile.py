@@ -1,7 +1,7 @@
 """Read a container's log: from the end for ``tail``, across rotated segments, and as it grows.
 
 All of it is synchronous and may take time with the disk; ``follow`` does it in threads. Nothing
-here holds more than a block of the log in memory, or the lines that ``tail`` asks for.
+here holds more than a block of the log in memory, or a few thousand lines that ``tail`` asks for.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ T = TypeVar("T")
 _POLL = 1.0
 _AHEAD = 16
 """Newer segments that a slow reader holds open; the space of more is not kept for it."""
+_HELD = 10_000
+"""Lines of a ``tail`` that are found from the end, and held; more are counted first."""
 
 
 @dataclass(frozen=True)
@@ -207,12 +209,35 @@ class Snapshot:
         return None
 
     def batches(self, selection: Selection) -> Iterator[list[Entry]]:
-        """The selected entries, oldest first, whatever ``tail`` says."""
+        """The selected entries, oldest first."""
+        if selection.tail is None:
+            yield from self._all(selection)
+        elif selection.tail <= _HELD:
+            yield self._last(selection)
+        else:
+            yield from self._counted(selection, selection.tail)
+
+    def _all(self, selection: Selection) -> Iterator[list[Entry]]:
         for source, end in zip(self._sources, self._ends, strict=True):
             for block in forward(source.file, 0, end):
                 yield selection.filter(parse_lines(block))
 
-    def last(self, selection: Selection) -> list[Entry]:
+    def _counted(self, selection: Selection, count: int) -> Iterator[list[Entry]]:
+        """The last ``count`` lines, of which there may be too many to hold them: all are counted
+        first."""
+        lines, unfinished = 0, False
+        for batch in self._all(selection):
+            lines += _ended(batch)
+            unfinished = not batch[-1].data.endswith(b"\n") if batch else unfinished
+        skipped = lines + unfinished - count
+        for batch in self._all(selection):
+            at = 0
+            while skipped > 0 and at < len(batch):
+                skipped -= batch[at].data.endswith(b"\n")
+                at += 1
+            yield batch[at:]
+
+    def _last(self, selection: Selection) -> list[Entry]:
         """The last ``tail`` lines, read from the end; the pieces of a long line count as one."""
         taken: list[Entry] = []
         count, lines = selection.tail or 0, 0
@@ -264,9 +289,6 @@ def read(log: Path, selection: Selection) -> Iterator[Entry]:
     """The selected entries, oldest first."""
     snapshot = Snapshot(log)
     try:
-        if selection.tail is not None:
-            yield from snapshot.last(selection)
-            return
         for batch in snapshot.batches(selection):
             yield from batch
     finally:
@@ -286,10 +308,6 @@ async def in_thread(work: Callable[[], T]) -> T:
 async def history(snapshot: Snapshot, selection: Selection) -> AsyncGenerator[list[Entry], None]:
     """The batches of a snapshot, read in threads; closes it."""
     try:
-        if selection.tail is not None:
-            if last := await in_thread(lambda: snapshot.last(selection)):
-                yield last
-            return
         batches = snapshot.batches(selection)
         while (batch := await in_thread(lambda: next(batches, None))) is not None:
             if batch:
