@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from wherry.daemon.config import parse
-from wherry.daemon.root import check
+from wherry.daemon.root import address_pools, check
 from wherry.errors import Invalid
 
 ULIMIT = {"Name": "nofile", "Soft": 5, "Hard": 1}
@@ -111,6 +111,18 @@ def test_bad(tmp_path: Path, data: Any, says: str) -> None:
     with pytest.raises(Invalid) as failure:
         checked(tmp_path, data)
     assert says in failure.value.message
+
+
+def test_address_pools_as_info_shows_them(tmp_path: Path) -> None:
+    (tmp_path / "daemon.json").write_text("{}")
+    file = ["--config", str(tmp_path / "daemon.json")]
+    pools = ["base=10.0.0.0/8,size=24", "base=fd00::/48,size=64"]
+    words = [word for pool in pools for word in ("--default-address-pool", pool)]
+    assert address_pools(parse([*file, *words])) == (
+        {"Base": "10.0.0.0/8", "Size": 24},
+        {"Base": "fd00::/48", "Size": 64},
+    )
+    assert address_pools(parse(file)) == ()
 
 
 def wherryd(tmp_path: Path, data: str, *flags: str) -> subprocess.CompletedProcess[str]:

@@ -97,16 +97,24 @@ def test_info_tells_what_is(own_engine: Engine) -> None:
     assert own_engine.get("/info").json["ContainersPaused"] == 1
     own_engine.post(f"/containers/{name}/unpause")
     own_engine.remove_containers()
+    plugins = own_engine.root / "run" / "plugins"
+    plugins.mkdir()
+    (plugins / "mine.sock").touch()
+    assert own_engine.get("/info").json["Plugins"]["Volume"] == ["local", "mine"]
+    (plugins / "mine.sock").unlink()
+    plugins.rmdir()
 
 
 def test_hangup_reloads_labels_and_level(stopped: Engine) -> None:
     path = stopped.root / "daemon.json"
-    path.write_text(json.dumps({"labels": ["a=1"]}))
+    pools = [{"base": "10.99.0.0/16", "size": 24}]
+    path.write_text(json.dumps({"labels": ["a=1"], "default-address-pools": pools}))
     stopped.options += ["--config", str(path)]
     stopped.start()
     assert stopped.process is not None
     info = stopped.get("/info").json
     assert (info["Labels"], info["Debug"]) == (["a=1"], False)
+    assert info["DefaultAddressPools"] == [{"Base": "10.99.0.0/16", "Size": 24}]
     path.write_text(json.dumps({"labels": ["a=2"], "debug": True}))
     stopped.process.send_signal(signal.SIGHUP)
     eventually(lambda: stopped.get("/info").json["Labels"] == ["a=2"])

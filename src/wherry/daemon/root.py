@@ -269,9 +269,18 @@ def _system_facts(
         warnings=tuple(warnings(host, config)),
         log_driver=container_defaults(config).log.type or "json-file",
         networks=networks.DRIVERS,
+        address_pools=address_pools(config),
         network_warnings=networks.warnings,
         experimental=config.flag("experimental"),
     )
+
+
+def address_pools(config: Config) -> tuple[dict[str, Any], ...]:
+    """As ``info`` shows them: those of the configuration alone."""
+    if not config.listed("default_address_pools"):
+        return ()
+    pools = NetworkSettings.parse(config.settings).pools
+    return tuple({"Base": str(each.base), "Size": each.size} for each in pools)
 
 
 def _container_facts(

@@ -23,10 +23,13 @@ from wherry.runtime.port import RuntimeFacts
 from wherry.wire.durations import rfc3339
 
 
-class VolumeUsage(Protocol):
-    """What the volumes service tells for ``/system/df``."""
+class Volumes(Protocol):
+    """What the volumes service tells for ``/system/df`` and ``/info``."""
 
     async def disk_usage(self) -> list[dict[str, Any]]: ...
+
+    def driver_names(self) -> list[str]:
+        """The local one, and the plugins that are there now."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +47,9 @@ class SystemFacts:
     storage_status: tuple[tuple[str, str], ...]
     warnings: tuple[str, ...]
     networks: tuple[str, ...] = ("host", "none")
+    address_pools: tuple[dict[str, Any], ...] = ()
     network_warnings: Callable[[], list[str]] = list
     """What stands in the networks' way at this moment."""
-    volume_drivers: tuple[str, ...] = ("local",)
     log_drivers: tuple[str, ...] = DRIVERS
     log_driver: str = "json-file"
     experimental: bool = False
@@ -60,7 +63,7 @@ class SystemService:
         facts: SystemFacts,
         containers: Containers,
         images: Images,
-        volumes: VolumeUsage | None,
+        volumes: Volumes,
         labels: Callable[[], list[str]],
         debug: Callable[[], bool],
         listeners: Callable[[], int],
@@ -128,7 +131,7 @@ class SystemService:
             "DriverStatus": [list(pair) for pair in facts.storage_status],
             "DockerRootDir": str(facts.data_root),
             "Plugins": {
-                "Volume": list(facts.volume_drivers),
+                "Volume": self._volumes.driver_names(),
                 "Network": list(facts.networks),
                 "Authorization": None,
                 "Log": [each for each in facts.log_drivers if _has(each)],
@@ -182,7 +185,7 @@ class SystemService:
             "InitCommit": {"ID": ""},
             "SecurityOptions": self._security(),
             "ProductLicense": "",
-            "DefaultAddressPools": [],
+            "DefaultAddressPools": list(facts.address_pools),
             "CDISpecDirs": [],
             "Warnings": [*facts.warnings, *facts.network_warnings()],
         }
@@ -222,7 +225,7 @@ class SystemService:
             rows = await self._containers.disk_usage()
             body |= {"Containers": rows, "ContainerUsage": _container_usage(rows, verbose)}
         if "volume" in kinds:
-            rows = await self._volumes.disk_usage() if self._volumes is not None else []
+            rows = await self._volumes.disk_usage()
             body |= {"Volumes": rows, "VolumeUsage": _volume_usage(rows, verbose)}
         if "build-cache" in kinds:
             usage = {"ActiveCount": 0, "TotalCount": 0, "Reclaimable": 0, "TotalSize": 0}

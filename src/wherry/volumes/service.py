@@ -63,6 +63,9 @@ class VolumeService:
             raise NotFound(f"{operation} {name}: no such volume")
         return row
 
+    def driver_names(self) -> list[str]:
+        return self.drivers.names()
+
     def driver_of(self, row: VolumeRow) -> Driver:
         return self.drivers.get(row.driver)
 
