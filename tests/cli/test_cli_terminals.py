@@ -17,6 +17,7 @@ import termios
 import threading
 from collections.abc import Iterator
 from fcntl import ioctl
+from pathlib import Path
 
 import pytest
 from tests.cli.conversations import ID, OWN, Container, call
@@ -166,6 +167,21 @@ def test_detach_keys_that_are_none_are_told(
     terminal.expect(rb"invalid detach escape keys, using default: .*foo(.|\s)*\$ ")
     terminal.type(b"\x10\x11")
     assert terminal.process.wait(10) == 0
+
+
+def test_help_that_nobody_asked_for_is_plain_in_a_file(
+    terminals: list[Terminal], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Standard output is a terminal, but the text goes to standard error."""
+    monkeypatch.setenv("TERM", "xterm")
+    for words in ("", "container", "container --help >&2"):
+        file = tmp_path / "text"
+        terminal = Terminal(["sh", "-c", f'2>{file} "$@" {words}', "sh", *OWN])
+        terminals.append(terminal)
+        terminal.process.wait(10)
+        text = file.read_text()
+        assert "Usage" in text
+        assert "\x1b" not in text
 
 
 def test_input_that_is_no_terminal(daemon: FakeDaemon, program: list[str]) -> None:

@@ -15,7 +15,7 @@ from wherry.errors import WherryError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from wherry.client.config import Tls
 
@@ -122,9 +122,7 @@ def _run(words: list[str]) -> int:
     if not rest or rest[0] == "--help":
         from wherry.cli.help import program_help
 
-        # What nobody asked for goes to standard error: it is not the output of a command.
-        asked = bool(rest) or options.on("help")
-        print(program_help(GLOBAL_FLAGS), file=sys.stdout if asked else sys.stderr)
+        _help(lambda: program_help(GLOBAL_FLAGS), asked=bool(rest) or options.on("help"))
         return 0
     path, entry = registry.find(rest)
     if entry is None and topic and not path:
@@ -136,12 +134,24 @@ def _run(words: list[str]) -> int:
     return _command(registry.load(entry), entry, name, rest[len(path) :], options)
 
 
+def _help(text: Callable[[], str], *, asked: bool) -> None:
+    """What nobody asked for goes to standard error: it is not the output of a command. Bold and
+    width are those of the stream it goes to."""
+    if asked:
+        print(text())
+        return
+    from contextlib import redirect_stdout
+
+    with redirect_stdout(sys.stderr):
+        print(text())
+
+
 def _group_or_unknown(path: list[str], words: list[str]) -> int:
     rest = words[len(path) :]
     if path and (not rest or rest[0].startswith("-")):
         from wherry.cli.help import group_help
 
-        print(group_help(path[0]), file=sys.stdout if rest else sys.stderr)
+        _help(lambda: group_help(path[0]), asked=bool(rest))
         return 0
     from wherry.cli.help import suggestions
 
