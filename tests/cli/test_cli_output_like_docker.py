@@ -80,7 +80,16 @@ CONTAINERS = [
     ),
 ]
 
-IMAGES = [
+IMAGES: list[dict[str, Any]] = [
+    {
+        "Id": "sha256:" + "d" * 64,
+        "RepoTags": ["never:made"],
+        "RepoDigests": [],
+        "Created": -62135596800,
+        "Size": 1,
+        "SharedSize": -1,
+        "Containers": -1,
+    },
     {
         "Id": "sha256:" + ID,
         "ParentId": "",
@@ -105,7 +114,7 @@ IMAGES = [
         "Id": "sha256:" + "a" * 64,
         "RepoTags": [],
         "RepoDigests": ["only/digest@sha256:" + OTHER],
-        "Created": NOW - 86400 * 3,
+        "Created": 0,
         "Size": 1234567890,
         "SharedSize": -1,
         "Containers": -1,
@@ -135,6 +144,8 @@ HISTORY = [
         "Tags": ["busybox:latest"],
     },
     {"Id": "<missing>", "Created": NOW - 10**7, "CreatedBy": "x", "Size": 4261551, "Comment": ""},
+    {"Id": "<missing>", "Created": 0, "CreatedBy": "of no time", "Size": 0, "Comment": ""},
+    {"Id": "<missing>", "Created": -1, "CreatedBy": "before", "Size": 0, "Comment": ""},
 ]
 
 INSPECTED = {
@@ -183,8 +194,8 @@ EVENTS = [
 DF = {
     "LayersSize": 5000000,
     "Images": [
-        {**IMAGES[0], "Containers": 1, "SharedSize": 100},
-        {**IMAGES[2], "Containers": 0, "SharedSize": 0},
+        {**IMAGES[1], "Containers": 1, "SharedSize": 100},
+        {**IMAGES[3], "Containers": 0, "SharedSize": 0},
     ],
     "Containers": [CONTAINERS[0], CONTAINERS[2]],
     "Volumes": [

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     Row = dict[str, Any]
 
 _SECOND = 1_000_000_000
+_NEVER = -62135596800
+"""Go's time zero, in seconds since 1970."""
 NONE = "<none>"
 
 HEADERS = {
@@ -69,9 +71,10 @@ def image_rows(image: Row, *, trunc: bool, digests: bool, now: int, format: str 
     size = int(image.get("Size") or 0)
     shared = int(image.get("SharedSize", -1))
     containers = int(image.get("Containers", -1))
+    unknown = "N/A" if format in PLAIN else ""
     base = {
         "ID": short_id(image["Id"]) if trunc else image["Id"],
-        "CreatedSince": ago(created * _SECOND, now) if created else "N/A",
+        "CreatedSince": ago(created * _SECOND, now) if created > _NEVER else unknown,
         "CreatedAt": local_time(created),
         "Size": human_size(float(size), 3),
         "VirtualSize": human_size(float(size)),
@@ -143,12 +146,12 @@ def history_row(item: Row, *, trunc: bool, human: bool) -> Row:
     by = str(item.get("CreatedBy") or "").replace("\t", " ")
     moment = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(created))
     moment = moment[:-2] + ":" + moment[-2:]
-    # Go writes no offset for UTC but Z; below zero it writes nothing, as it never happened.
+    # Go writes no offset for UTC but Z.
     moment = moment.replace("+00:00", "Z")
     return {
         "ID": item["Id"] if not trunc or item["Id"] == "<missing>" else short_id(item["Id"]),
-        "CreatedAt": "N/A" if created < 0 else moment,
-        "CreatedSince": "N/A" if created < 0 else ago(created * _SECOND),
+        "CreatedAt": moment,
+        "CreatedSince": "N/A" if created <= 0 else ago(created * _SECOND),
         "CreatedBy": ellipsis(by, 45) if trunc else by,
         "Size": human_size(float(size), 3) if human else str(size),
         "Comment": item.get("Comment") or "",

@@ -129,7 +129,7 @@ def _quoted(char: str) -> str:
 def local_time(seconds: int) -> str:
     """``2026-01-02 15:04:05 +0000 UTC``, as Go prints a time."""
     moment = time.localtime(seconds)
-    return time.strftime("%Y-%m-%d %H:%M:%S %z %Z", moment)
+    return f"{moment.tm_year:04}" + time.strftime("-%m-%d %H:%M:%S %z %Z", moment)
 
 
 def platform_text(descriptor: dict[str, Any] | None) -> str:
