@@ -392,6 +392,16 @@ def test_output_is_utf8_whatever_the_locale(
     assert (result.returncode, result.stdout) == (0, b"\xff\n"), result.stderr
 
 
+def test_an_answer_that_is_no_text_is_no(
+    daemon: FakeDaemon, program: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "utf-8:strict")  # as in most locales
+    result = call(program, "volume", "prune", stdin=b"\xff\n")
+    assert result.returncode == 0
+    assert b"Traceback" not in result.stderr
+    assert not daemon.sent("POST", "/volumes/prune")
+
+
 def test_an_interrupt_does_not_wait_for_the_daemon(daemon: FakeDaemon, program: list[str]) -> None:
     asked, done = threading.Semaphore(0), threading.Event()
 

@@ -65,15 +65,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _prepare_streams() -> None:
     """A standard stream that is closed becomes ``/dev/null``, else a socket would take its number.
-    Output is UTF-8 whatever the locale, and names that are no UTF-8 come out as they came in."""
+    Text is UTF-8 whatever the locale, and names that are no UTF-8 come out as they came in."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
             setattr(sys, name, os.fdopen(number, "w" if number else "r"))
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
+    for stream in (sys.stdin, sys.stdout):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="surrogateescape")
 
 
 def _guarded(words: list[str]) -> int:
