@@ -148,6 +148,12 @@ def test_several_sources_and_wildcards(
     assert wherry("cp", f"{container}:/d/f", f"{container}:/d/b.txt", f"{out}/f").err.strip() == (
         f"target '{out}/f' is not a directory"
     )
+    many = (str(tmp_path / "a.txt"), str(tmp_path / "c.md"))
+    assert wherry("cp", *many, f"{container}:/none").err.strip() == (
+        f'target "{container}:/none" is not a directory'
+    )
+    for sources in (many, (f"{container}:/d/f", f"{container}:/d/b.txt"), ("-",)):
+        assert "No such container: nobody" in wherry("cp", *sources, "nobody:/d").err
 
 
 def test_from_a_container_into_another(wherry: Cli, container: str, engine: Engine) -> None:

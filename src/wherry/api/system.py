@@ -12,9 +12,10 @@ from wherry.errors import Invalid, NotFound
 
 _NO_VIRTUAL_SIZE = (1, 44)
 _SUMS = (1, 52)
-_BUILD_FILTERS = frozenset(
-    ["until", "id", "parent", "type", "description", "inuse", "shared", "private", "unused-for"]
-)
+_CACHE_FIELDS = ("id", "parent", "type", "description", "inuse", "shared", "private")
+_BUILD_FILTERS = frozenset(("until", "unused-for", "label", "label!", *_CACHE_FIELDS))
+"""The labels' have no meaning for a cache: ``docker system prune`` sends its filters to every
+prune."""
 
 
 class System(Protocol):

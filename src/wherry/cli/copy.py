@@ -114,6 +114,11 @@ class _Copy:
     def _head(self, container: str, path: str) -> dict[str, Any] | None:
         return stat_in_container(self._ctx, container, path)
 
+    def _no_folder(self, role: str, container: str, path: str, why: str) -> CliError:
+        """Unless there is no such container, which the answer to a HEAD cannot say."""
+        self._ctx.client.get(f"/containers/{container}/json")
+        return CliError(f'{role} "{container}:{path}" {why}')
+
     def _followed(self, container: str, path: str) -> str:
         """``-L``: the place that a link leads to."""
         if not self._follow:
@@ -194,7 +199,7 @@ class _Copy:
         into = bool(found and int(found.get("mode", 0)) & _GO_DIR)
         expanded = [each for given in paths for each in _local(given)]
         if (len(expanded) > 1 or len(paths) > 1) and not into:
-            raise CliError(f'target "{container}:{path}" is not a directory')
+            raise self._no_folder("target", container, path, "is not a directory")
         members = []
         folder = path
         for source in expanded:
@@ -211,7 +216,7 @@ class _Copy:
             path = _through(path, found)
             found = self._head(container, path)
         if found is None or not int(found.get("mode", 0)) & _GO_DIR:
-            raise CliError(f'destination "{container}:{path}" must be a directory')
+            raise self._no_folder("destination", container, path, "must be a directory")
         source: BinaryIO = sys.stdin.buffer
 
         def write(outlet: Outlet) -> None:
@@ -232,11 +237,11 @@ class _Copy:
             found = self._head(target, path)
         into = bool(found and int(found.get("mode", 0)) & _GO_DIR)
         if len(sources) > 1 and not into:
-            raise CliError(f'target "{target}:{path}" is not a directory')
+            raise self._no_folder("target", target, path, "is not a directory")
         for container, source in sources:
             if self._expands(container, source):
                 if not into:
-                    raise CliError(f'target "{target}:{path}" is not a directory')
+                    raise self._no_folder("target", target, path, "is not a directory")
                 self._pass_on(self._get(container, source, glob=True), target, path)
                 continue
             source = self._followed(container, source)
