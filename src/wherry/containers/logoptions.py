@@ -8,7 +8,6 @@ that begin with ``cache-`` are for it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -17,7 +16,7 @@ from wherry.containers.shipping.origin import check_tag
 from wherry.errors import Invalid, NotImplementedYet
 from wherry.wire.container import LogConfig
 from wherry.wire.durations import parse_ram, parse_size
-from wherry.wire.patterns import found
+from wherry.wire.patterns import fault, found
 
 FILE_DRIVERS = ("json-file", "local", "none")
 DRIVERS = (*FILE_DRIVERS, *shipping.DRIVERS)
@@ -142,10 +141,9 @@ def _count(options: Mapping[str, str], name: str, default: int) -> int:
 
 
 def _regex(name: str, text: str) -> None:
-    try:
-        re.compile(text)
-    except re.error as error:
-        raise Invalid(f"invalid value for {name}: {text}: {error}") from None
+    wrong = fault(text)
+    if wrong:
+        raise Invalid(f"invalid value for {name}: {text}: {wrong}")
 
 
 def details(
