@@ -38,8 +38,9 @@ from wherry.store.events import EventTable
 from wherry.store.paths import Paths
 
 _log = logging.getLogger("wherryd")
-_CLOSE_LIMIT = 12.0
-"""Seconds after which the process ends whatever still hangs."""
+_CLOSE_LIMIT = 30.0
+"""Seconds after which the process ends whatever still hangs. Tools of the host that are asked for
+the last time, such as firewalld's, take seconds on a busy machine; systemd waits for 90."""
 _TIDY = 15.0
 _M_ARENA_MAX, _M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD = -8, -3, -1
 _BIG = 1 << 20
