@@ -65,6 +65,17 @@ def test_a_start_that_fails_takes_its_folders_away(tmp_path: Path) -> None:
     assert left == ["data", "data/layers", "data/tmp", "data/tmp/x"]
 
 
+def test_of_two_that_begin_at_once_the_second_leaves_the_folders(tmp_path: Path) -> None:
+    paths = Paths(tmp_path / "data", tmp_path / "run")
+    paths.data.mkdir()
+    first = RootLock(paths.lock)
+    with pytest.raises(Conflict, match="another wherryd"), prepared(paths):
+        pass
+    assert paths.blobs.is_dir()
+    assert paths.netns.is_dir()
+    first.release()
+
+
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     paths = Paths(tmp_path / "data", tmp_path / "file")

@@ -31,7 +31,7 @@ from wherry.daemon.events import EventBus
 from wherry.daemon.listeners import Listener, open_all
 from wherry.daemon.lock import RootLock
 from wherry.daemon.systemd import machine_ends, notify
-from wherry.errors import Forbidden, Invalid, WherryError
+from wherry.errors import Conflict, Forbidden, Invalid, WherryError
 from wherry.linux.tasks import spawn
 from wherry.store.database import Database
 from wherry.store.events import EventTable
@@ -90,18 +90,32 @@ Build = Callable[[Live, Database, EventBus, str], Awaitable[Engine]]
 
 @contextlib.contextmanager
 def prepared(paths: Paths) -> Iterator[None]:
-    """The data root (0700) and the run directory (0711, so that its sockets are reachable).
+    """The data root (0700), locked, and the run directory (0711, so that its sockets are
+    reachable).
 
     A failure inside takes away what was not there before, as far as nothing is in it.
     """
     made: list[Path] = []
     try:
         _make_all(paths, made)
-        yield
+        lock = _lock(paths, made)
+        try:
+            yield
+        finally:
+            lock.release(forget=not paths.database.exists())
     except BaseException:
         for folder in reversed(made):
             with contextlib.suppress(OSError):
                 folder.rmdir()
+        raise
+
+
+def _lock(paths: Paths, made: list[Path]) -> RootLock:
+    try:
+        return RootLock(paths.lock)
+    except Conflict:
+        # Of two that begin at once the other one has the lock, and uses the folders.
+        made.clear()
         raise
 
 
@@ -142,7 +156,6 @@ async def run(config: Config, build: Build) -> None:
 
 
 async def _run(config: Config, build: Build) -> None:
-    lock = RootLock(config.paths.lock)
     listeners: list[Listener] = []
     database: Database | None = None
     try:
@@ -156,7 +169,6 @@ async def _run(config: Config, build: Build) -> None:
         remove_pidfile(config.pidfile)
         if database is not None:
             database.close()
-        lock.release(forget=not config.paths.database.exists())
         precedence.leave()
 
 
