@@ -81,11 +81,17 @@ def nothing_left(
     folder = tmp_path_factory.getbasetemp()
     before = traces(folder)
     yield
-    # Somebody else's come and go.
+    left = traces(folder) - before
+
+    def gone() -> bool:
+        left.intersection_update(traces(folder))
+        return not left
+
+    # Somebody else's come and go: what comes only now is not this run's.
     with suppress(TimeoutError):
-        eventually(lambda: not traces(folder) - before, seconds=20)
-    left = [f"{each}{FIRST_SEEN.get(each, '')}" for each in sorted(traces(folder) - before)]
-    assert not left, "left on the machine by this run:\n" + "\n".join(left)
+        eventually(gone, seconds=20)
+    told = [f"{each}{FIRST_SEEN.get(each, '')}" for each in sorted(left)]
+    assert not told, "left on the machine by this run:\n" + "\n".join(told)
 
 
 @pytest.fixture(scope="module")
