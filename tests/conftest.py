@@ -79,7 +79,7 @@ def nothing_left(
         yield
         return
     folder = tmp_path_factory.getbasetemp()
-    before = traces(folder)
+    before = traces(folder, used=True)
     yield
     left = traces(folder) - before
 

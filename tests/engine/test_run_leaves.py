@@ -37,6 +37,7 @@ def test_a_network_is_told_when_its_daemon_has_gone(root: Path, tmp_path: Path) 
     daemon = [sys.executable, "-c", "input()", "--data-root", f"{root}/data"]
     with subprocess.Popen(daemon, stdin=subprocess.PIPE) as beside:
         told = traces(tmp_path)
+        assert both <= traces(tmp_path, used=True)
         beside.communicate(b"\n")
     assert not both & told
     assert [each for each in told if each.startswith(f"process {beside.pid}: ")]

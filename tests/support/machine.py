@@ -23,13 +23,14 @@ def temporary_root() -> Path:
     return Path(tempfile.mkdtemp(prefix=_ROOTS))
 
 
-def traces(folder: Path) -> set[str]:
+def traces(folder: Path, *, used: bool = False) -> set[str]:
     """What is left of daemons and containers; ``folder`` is the run's other temporary one.
 
     Paths tell what is this run's. Nothing tells it of networks and of containers' cgroups: those
-    that were there before are the caller's to take off, those that somebody uses are not told.
+    that were there before are the caller's to take off, those that somebody uses are told only
+    with ``used`` (what is used at the beginning may be left by its user until the end).
     """
-    return {*_processes(), *_mounts(f"{folder}/"), *_cgroups(), *_networks()}
+    return {*_processes(), *_mounts(f"{folder}/"), *_cgroups(used=used), *_networks(used=used)}
 
 
 def _processes() -> Iterator[str]:
@@ -43,10 +44,11 @@ def _mounts(folder: str) -> Iterator[str]:
             yield f"mount {point}"
 
 
-def _cgroups() -> Iterator[str]:
+def _cgroups(*, used: bool) -> Iterator[str]:
     mine = Path(_ROOTS).name
     for group in leftovers.cgroups():
-        if mine in group.name or (_CONTAINER.search(group.name) and not _populated(group)):
+        container = _CONTAINER.search(group.name) is not None
+        if mine in group.name or (container and (used or not _populated(group))):
             yield f"cgroup {group}"
 
 
@@ -54,13 +56,13 @@ def _populated(group: Path) -> bool:
     return any(leftovers.members(Path(folder)) for folder, _, _ in os.walk(group))
 
 
-def _networks() -> Iterator[str]:
-    used = _used_tags()
+def _networks(*, used: bool) -> Iterator[str]:
+    passed = set() if used else _used_tags()
     for name, tag in leftovers.marked().items():
-        if tag not in used:
+        if tag not in passed:
             yield f"network interface {name}"
     for table in leftovers.tables():
-        if table.startswith("wherry_") and table not in used:
+        if table.startswith("wherry_") and table not in passed:
             yield f"nftables table inet {table}"
 
 
